@@ -1,0 +1,5 @@
+"""``python -m fedprompt_helpers``: the command ``fedprompt`` without its script."""
+
+from .cli import main
+
+main()

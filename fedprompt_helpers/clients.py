@@ -1,0 +1,82 @@
+"""What one process holds: the frozen backbone once, and the tokenised data of every client."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import torch
+
+from . import tuning
+from .backbones import load_backbone
+from .config import RunConfig
+from .partition import partition
+from .tasks import Task, load_task
+from .tuning import Encoded
+
+
+@dataclasses.dataclass(frozen=True)
+class Clients:
+    """One model that all clients of this process share, and their data.
+
+    Attributes
+    ----------
+    task : Task
+        The task that the data comes from.
+    model : torch.nn.Module
+        From ``tuning.prepare``. A client loads its arrays into it before it trains or scores.
+    train : list of Encoded
+        Training examples, one entry a client.
+    dev, test : dict of str to Encoded
+        Official dev and test split of each language.
+    """
+
+    task: Task
+    model: torch.nn.Module
+    train: list[Encoded]
+    dev: dict[str, Encoded]
+    test: dict[str, Encoded]
+
+    def languages_of(self, client: int) -> list[str]:
+        """Name the languages whose dev and test splits this client scores: its own, one client a language."""
+        return [name for i, name in enumerate(self.task.languages) if i % len(self.train) == client]
+
+
+@functools.lru_cache(maxsize=1)
+def load_clients(config: RunConfig) -> Clients:
+    """Load backbone and data of a configuration, once a process.
+
+    Returns
+    -------
+    Clients
+    """
+    task = load_task(
+        config.task,
+        config.languages,
+        seed=config.seed,
+        train_size=config.train_size,
+        data_dir=config.data_dir,
+    )
+    parts = partition(task, config.partition, clients=config.num_clients, alpha=config.alpha, seed=config.seed)
+    model, tokenizer = load_backbone(
+        config.backbone,
+        num_labels=len(task.labels),
+        seed=config.seed,
+        dtype=tuning.compute_dtype(config.precision, config.method),
+    )
+    model = tuning.prepare(model, config.method, virtual_tokens=config.virtual_tokens, seed=config.seed)
+
+    def encode(split) -> Encoded:
+        return tuning.encode(split, tokenizer, max_length=config.max_length)
+
+    return Clients(
+        task=task,
+        model=model,
+        train=[encode(part) for part in parts],
+        dev={name: encode(task.data[name]["dev"]) for name in task.languages},
+        test={name: encode(task.data[name]["test"]) for name in task.languages},
+    )
+
+
+def derive_seed(*numbers: int) -> int:
+    """Mix the run's seed with, for example, a round and a client into one seed of 32 bits."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])

@@ -1,0 +1,153 @@
+"""One frozen configuration: everything that a run depends on."""
+
+import dataclasses
+import json
+
+from .errors import FedPromptError, check_choice
+from .partition import SCHEMES
+from .tasks import TASKS, available_languages
+from .tuning import METHODS, PRECISIONS
+
+SETTINGS = ("federated", "local", "centralised")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What one run trains, on what, and how. Same configuration, same machine: same scores.
+
+    Parameters
+    ----------
+    task : str
+        Name of a task, see ``fedprompt_helpers.tasks``.
+    languages : tuple of str
+        The languages, one client each unless `partition` says otherwise.
+    backbone : str
+        ``"pocket"``, a hub id or a Hugging Face folder.
+    method : str
+        What is trained, one of ``fedprompt_helpers.tuning.METHODS``.
+    virtual_tokens : int
+        Virtual tokens of the prompt methods; 8 by our reading of the paper's parameter count.
+    setting : str
+        ``"federated"``; ``"local"``: each language alone; ``"centralised"``: all languages pooled. Local and
+        centralised training get ``rounds * local_epochs`` epochs: the same examples seen as the federation.
+    rounds, local_epochs : int
+        Rounds of federated training, and epochs that each client trains in a round. The paper does not state
+        them.
+    learning_rate : float
+        AdamW's. The paper's value is 1e-3.
+    batch_size : int
+        Examples a step. The paper does not state it.
+    patience : int or None
+        Early stopping: epochs without a lower dev loss, the paper's 5. None trains to the end.
+    max_length : int
+        Longest text in tokens; the rest is cut.
+    train_size : int or None
+        Training examples a language at most; None takes all.
+    partition : str
+        Who holds what: ``"language"``, ``"iid"``, ``"dirichlet-label"`` or ``"dirichlet-language"``.
+    clients : int or None
+        Number of clients; None: as many as languages.
+    alpha : float or None
+        Dirichlet concentration, for the Dirichlet partitions.
+    precision : str
+        Data type of the frozen weights: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
+    seed : int
+        Governs initial values, order of examples, partition and drawn subsets.
+    data_dir : str or None
+        Local mirror of a task's files.
+    """
+
+    task: str = "intents"
+    languages: tuple[str, ...] = ("en", "de", "cy", "ga", "is")
+    backbone: str = "pocket"
+    method: str = "p-tuning"
+    virtual_tokens: int = 8
+    setting: str = "federated"
+    rounds: int = 5
+    local_epochs: int = 2
+    learning_rate: float = 1e-3
+    batch_size: int = 8
+    patience: int | None = 5
+    max_length: int = 64
+    train_size: int | None = None
+    partition: str = "language"
+    clients: int | None = None
+    alpha: float | None = None
+    precision: str = "auto"
+    seed: int = 0
+    data_dir: str | None = None
+
+    def __post_init__(self):
+        """Check every value.
+
+        Raises
+        ------
+        FedPromptError
+            Naming the value, what was expected, and the nearest available names.
+        """
+        object.__setattr__(self, "languages", tuple(self.languages))
+        check_choice("task", self.task, TASKS)
+        check_choice("method", self.method, METHODS)
+        check_choice("setting", self.setting, SETTINGS)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("partition", self.partition, SCHEMES)
+        if not self.languages:
+            raise FedPromptError("no language given; name at least one, for example --languages en,cy")
+        repeated = {x for x in self.languages if self.languages.count(x) > 1}
+        if repeated:
+            raise FedPromptError(f"language {sorted(repeated)[0]!r} is given twice; name each once")
+        available = available_languages(self.task, self.data_dir)
+        for language in self.languages:
+            check_choice("language", language, available)
+        for name in ("rounds", "local_epochs", "batch_size", "virtual_tokens", "max_length"):
+            self._at_least_one(name, getattr(self, name))
+        for name in ("patience", "train_size", "clients"):
+            if getattr(self, name) is not None:
+                self._at_least_one(name, getattr(self, name))
+        if not 0 < self.learning_rate < 10:
+            raise FedPromptError(f"learning_rate is {self.learning_rate}; it must be above 0, for example 1e-3")
+        if self.partition == "language" and self.clients not in (None, len(self.languages)):
+            raise FedPromptError(
+                f"{self.clients} clients for {len(self.languages)} languages: the partition by language gives "
+                "each language one client; leave --clients out or choose --partition iid or dirichlet-label"
+            )
+        dirichlet = self.partition.startswith("dirichlet")
+        if dirichlet and not (self.alpha and self.alpha > 0):
+            raise FedPromptError(
+                f"alpha is {self.alpha}; a Dirichlet partition needs a concentration above 0, for example 0.5"
+            )
+        if self.alpha is not None and not dirichlet:
+            raise FedPromptError(
+                f"alpha is {self.alpha}, but the partition is {self.partition!r}; leave alpha out or choose a "
+                "Dirichlet partition"
+            )
+
+    def _at_least_one(self, name: str, value) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise FedPromptError(f"{name} is {value!r}; it must be a whole number of at least 1")
+
+    @property
+    def num_clients(self) -> int:
+        """Number of clients of the federation."""
+        return self.clients or len(self.languages)
+
+    def to_dict(self) -> dict:
+        """Return the configuration as JSON-ready values."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "RunConfig":
+        """Rebuild a configuration stored in a run record.
+
+        Raises
+        ------
+        FedPromptError
+            If it names a field that this version does not have.
+        """
+        unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise FedPromptError(
+                f"the configuration has an unknown field {sorted(unknown)[0]!r}; expected fields are those of "
+                "RunConfig; use the version of this package that wrote it"
+            )
+        return cls(**values)

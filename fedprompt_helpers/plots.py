@@ -1,0 +1,103 @@
+"""Pictures of partitions and run records, in one colour-blind-safe style. Nothing here trains."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#B8A100")
+"""Okabe and Ito's colours (Color Universal Design, 2008), yellow darkened and black lightened for both themes."""
+
+MARKERS = "osD^vPX*"
+
+
+def _axes(ax: Axes | None, width: float, height: float) -> Axes:
+    if ax is None:
+        _, ax = plt.subplots(figsize=(width, height), layout="constrained")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def plot_partition(
+    table: np.ndarray, columns: list[str], rows: list[str] | None = None, *, ax: Axes | None = None
+) -> Axes:
+    """Draw who holds what: one bar a client, one colour a label or language.
+
+    Parameters
+    ----------
+    table : numpy.ndarray
+        Shape ``(clients, columns)``, numbers of examples, from ``partition.counts``.
+    columns : list of str
+        Names of the labels or languages.
+    rows : list of str, optional
+        Names of the clients; default: client 0, client 1, ...
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    table = np.asarray(table)
+    rows = rows or [f"client {i}" for i in range(len(table))]
+    ax = _axes(ax, 7, 0.9 + 0.35 * len(rows))
+    left = np.zeros(len(rows))
+    for i, (name, values) in enumerate(zip(columns, table.T, strict=True)):
+        hatch = "///" if i >= len(PALETTE) else None
+        ax.barh(
+            rows,
+            values,
+            left=left,
+            color=PALETTE[i % len(PALETTE)],
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0.5,
+            label=name,
+        )
+        left += values
+    ax.invert_yaxis()
+    ax.set_xlabel("training examples")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize="small", frameon=False)
+    return ax
+
+
+def plot_rounds(record: dict, *, ax: Axes | None = None) -> Axes:
+    """Draw dev accuracy by round (or epoch), one line a language, and the majority class as a dotted line.
+
+    Parameters
+    ----------
+    record : dict
+        A run record, from ``experiments.load_record``.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = _axes(ax, 7, 3.6)
+    if "rounds" in record:
+        steps = [entry["round"] for entry in record["rounds"]]
+        lines = {
+            name: (steps, [entry["dev"][name]["accuracy"] for entry in record["rounds"] if name in entry["dev"]])
+            for name in record["test"]
+        }
+    else:
+        lines = {
+            name: ([e["epoch"] for e in epochs], [e["dev_accuracy"] for e in epochs])
+            for name, epochs in record["epochs"].items()
+        }
+    for i, (name, (x, y)) in enumerate(lines.items()):
+        color = PALETTE[i % len(PALETTE)]
+        ax.plot(x[: len(y)], y, color=color, marker=MARKERS[i % len(MARKERS)], label=name)
+        if name in record["majority"]:
+            ax.axhline(record["majority"][name], color=color, linestyle=":", linewidth=1)
+    ax.set(
+        xlabel="round" if "rounds" in record else "epoch",
+        ylabel="accuracy on the dev split",
+        ylim=(0, 1),
+        title="dotted: always guessing the majority class",
+    )
+    ax.title.set_fontsize("small")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize="small", frameon=False)
+    return ax

@@ -1,0 +1,334 @@
+"""What is trained: prompt tuning, P-tuning, prefix tuning, LoRA, the head alone, everything; and how."""
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import peft
+import torch
+from sklearn.metrics import f1_score
+
+from .errors import FedPromptError, check_choice
+
+# PEFT asks Transformers a question that Transformers has renamed; nothing a reader could mend.
+warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+
+METHODS = ("prompt-tuning", "p-tuning", "prefix-tuning", "lora", "head", "full")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+class Encoded(NamedTuple):
+    """A split, tokenised once: a list of token id lists (no padding), and labels of shape ``(examples,)``, int64."""
+
+    token_ids: list[list[int]]
+    labels: np.ndarray
+
+
+class Scores(NamedTuple):
+    """What an evaluation measures; loss is the mean cross-entropy in nats."""
+
+    loss: float
+    accuracy: float
+    macro_f1: float
+    examples: int
+
+
+def compute_dtype(precision: str, method: str) -> torch.dtype:
+    """Choose the data type of the frozen weights.
+
+    ``"auto"`` takes bfloat16 where the processor computes in it, and float32 elsewhere. Full fine-tuning always
+    takes float32, since small updates vanish in bfloat16 weights.
+    """
+    check_choice("precision", precision, PRECISIONS)
+    if method == "full" or precision == "float32":
+        return torch.float32
+    able = torch.cpu.get_capabilities()
+    native = any(able.get(flag) for flag in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16"))
+    return torch.bfloat16 if precision == "bfloat16" or native or torch.cuda.is_available() else torch.float32
+
+
+def prepare(
+    model: torch.nn.Module, method: str, *, virtual_tokens: int = 8, lora_rank: int = 8, seed: int = 0
+) -> torch.nn.Module:
+    """Add what `method` trains to a backbone and freeze the rest.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A sequence classification model from ``load_backbone``.
+    method : str
+        One of ``METHODS``. Prompt tuning (Lester et al. 2021) trains the virtual tokens themselves, P-tuning (Liu et
+        al. 2021) a small network that makes them, prefix tuning (Li and Liang 2021) keys and values of every
+        layer, LoRA (Hu et al. 2022) low-rank changes of the query and value matrices. All also train the head.
+    virtual_tokens : int
+        How many virtual tokens the three prompt methods put before the text, at least 1.
+    lora_rank : int
+        Rank of LoRA's matrices.
+    seed : int
+        Governs the initial values of what is trained. Clients whose arrays are averaged must start alike.
+
+    Returns
+    -------
+    torch.nn.Module
+        A model whose parameters with ``requires_grad`` are just what is trained, in float32.
+
+    Raises
+    ------
+    FedPromptError
+        If the method is unknown or `virtual_tokens` is below 1.
+    """
+    check_choice("method", method, METHODS)
+    if virtual_tokens < 1:
+        raise FedPromptError(f"virtual_tokens is {virtual_tokens}; a prompt needs at least 1 virtual token")
+    common = {"task_type": peft.TaskType.SEQ_CLS}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if method == "prompt-tuning":
+            config = peft.PromptTuningConfig(num_virtual_tokens=virtual_tokens, **common)
+        elif method == "p-tuning":
+            config = peft.PromptEncoderConfig(num_virtual_tokens=virtual_tokens, encoder_hidden_size=128, **common)
+        elif method == "prefix-tuning":
+            config = peft.PrefixTuningConfig(num_virtual_tokens=virtual_tokens, **common)
+        elif method == "lora":
+            config = peft.LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules=["query", "value"], **common)
+        else:
+            config = None
+            model.requires_grad_(method == "full")
+            _head(model).requires_grad_(True)
+        prepared = peft.get_peft_model(model, config) if config else model
+    for parameter in prepared.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    head = _head(model)
+    if not getattr(head, "takes_float32", False):
+        head.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
+        head.takes_float32 = True
+    return prepared.eval()
+
+
+def _head(model: torch.nn.Module) -> torch.nn.Module:
+    return model.classifier if hasattr(model, "classifier") else model.score
+
+
+def trainable_arrays(model: torch.nn.Module) -> dict[str, np.ndarray]:
+    """Copy out what is trained: the only arrays that a client sends.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Parameter name to values, float32.
+    """
+    return {
+        name: parameter.detach().numpy().copy()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def load_arrays(model: torch.nn.Module, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays received from another client or the server into a model.
+
+    Raises
+    ------
+    FedPromptError
+        If the names or shapes are not those that this model trains.
+    """
+    own = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    wrong = set(own) ^ set(arrays) or {n for n in own if tuple(own[n].shape) != np.shape(arrays[n])}
+    if wrong:
+        raise FedPromptError(
+            f"these arrays belong to another model (differs: {sorted(wrong)[0]}); "
+            "use the same backbone, method and number of labels everywhere"
+        )
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(torch.from_numpy(np.asarray(arrays[name])))
+
+
+def encode(split, tokenizer, *, max_length: int = 64) -> Encoded:
+    """Tokenise a split once, cutting texts to `max_length` tokens."""
+    pairs = [list(split["text_pair"])] if "text_pair" in split.column_names else []
+    texts = list(split["text"])
+    token_ids = tokenizer(texts, *pairs, truncation=True, max_length=max_length)["input_ids"] if texts else []
+    return Encoded(token_ids, np.asarray(split["label"], dtype=np.int64))
+
+
+def join(parts: list[Encoded]) -> Encoded:
+    """Put several tokenised splits together, in order."""
+    return Encoded([ids for part in parts for ids in part.token_ids], np.concatenate([part.labels for part in parts]))
+
+
+def batches(
+    data: Encoded, batch_size: int, rng: np.random.Generator | None = None, *, pad: int = 1
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Cut a split into batches of texts of similar length, so that little padding is computed.
+
+    Parameters
+    ----------
+    data : Encoded
+        The tokenised split.
+    batch_size : int
+        Examples a batch.
+    rng : numpy.random.Generator, optional
+        For training: examples are shuffled, sorted by length within stretches of 16 batches, and the batches
+        shuffled again. Without it all are sorted by length, for evaluation.
+    pad : int
+        The padding token id.
+
+    Yields
+    ------
+    dict of str to torch.Tensor
+        ``input_ids`` and ``attention_mask`` of shape ``(batch, longest)``, ``labels`` of shape ``(batch,)``, int64.
+    """
+    lengths = np.array([len(ids) for ids in data.token_ids])
+    if rng is None:
+        order = np.argsort(lengths, kind="stable")
+    else:
+        order = rng.permutation(len(lengths))
+        stretch = 16 * batch_size
+        order = np.concatenate(
+            [
+                part[np.argsort(lengths[part], kind="stable")]
+                for part in np.split(order, range(stretch, len(order), stretch))
+            ]
+        )
+    chunks = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    if rng is not None:
+        chunks = [chunks[i] for i in rng.permutation(len(chunks))]
+    for chunk in chunks:
+        longest = lengths[chunk].max()
+        input_ids = np.full((len(chunk), longest), pad, dtype=np.int64)
+        for row, index in enumerate(chunk):
+            input_ids[row, : lengths[index]] = data.token_ids[index]
+        input_ids = torch.from_numpy(input_ids)
+        yield {
+            "input_ids": input_ids,
+            "attention_mask": (input_ids != pad).long(),
+            "labels": torch.from_numpy(data.labels[chunk]),
+        }
+
+
+def evaluate(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> Scores:
+    """Score a model on one split.
+
+    Raises
+    ------
+    FedPromptError
+        If the split is empty.
+    """
+    if len(data.labels) == 0:
+        raise FedPromptError("nothing to evaluate: the split is empty; give it at least one example")
+    model.eval()
+    loss, truth, guess = 0.0, [], []
+    with torch.inference_mode():
+        for batch in batches(data, batch_size, pad=_pad(model)):
+            logits = model(**{k: v for k, v in batch.items() if k != "labels"}).logits.float()
+            loss += torch.nn.functional.cross_entropy(logits, batch["labels"], reduction="sum").item()
+            truth.append(batch["labels"].numpy())
+            guess.append(logits.argmax(-1).numpy())
+    truth, guess = np.concatenate(truth), np.concatenate(guess)
+    macro_f1 = f1_score(truth, guess, labels=np.unique(truth), average="macro", zero_division=0)
+    return Scores(loss / len(truth), float((truth == guess).mean()), float(macro_f1), len(truth))
+
+
+def train(
+    model: torch.nn.Module,
+    data: Encoded,
+    dev: Encoded | None = None,
+    *,
+    epochs: int,
+    learning_rate: float = 1e-3,
+    batch_size: int = 16,
+    patience: int | None = 5,
+    seed: int = 0,
+    proximal_mu: float = 0.0,
+    on_epoch: Callable[[dict], None] | None = None,
+) -> list[dict]:
+    """Train what is trainable with AdamW, and keep the best epoch if a dev split is given.
+
+    AdamW at 1e-3 and early stopping with a patience of 5 epochs are the paper's (arXiv 2507.03003, section 5.1).
+    Dropout stays off: the frozen backbone computes the same function in training and evaluation.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        From ``prepare``; changed in place.
+    data, dev : Encoded
+        Training split, and dev split for early stopping (None: train all epochs, keep the last).
+    epochs : int
+        Epochs at most, at least 1.
+    learning_rate : float
+        AdamW's, above 0.
+    batch_size : int
+        Examples a step.
+    patience : int, optional
+        Stop after this many epochs without a lower dev loss. None: no early stopping.
+    seed : int
+        Governs the order of the examples.
+    proximal_mu : float
+        Weight of FedProx's proximal term, mu / 2 times the squared distance from the starting arrays
+        (Li et al. 2020, equation 2). 0 leaves it out.
+    on_epoch : callable, optional
+        Called with each epoch's entry.
+
+    Returns
+    -------
+    list of dict
+        One entry an epoch: ``epoch``, ``train_loss``, ``seconds``, and with `dev` ``dev_loss``, ``dev_accuracy``.
+
+    Raises
+    ------
+    FedPromptError
+        If the training split is empty, or the loss stops being a finite number.
+    """
+    if len(data.labels) == 0:
+        raise FedPromptError("nothing to train on: the training split is empty; give it at least one example")
+    if epochs < 1 or batch_size < 1 or learning_rate <= 0:
+        raise FedPromptError(
+            f"epochs={epochs}, batch_size={batch_size}, learning_rate={learning_rate}; "
+            "epochs and batch_size must be at least 1 and learning_rate above 0"
+        )
+    rng = np.random.default_rng(seed)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    start = [p.detach().clone() for p in trained] if proximal_mu else []
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate)
+    history, best, best_loss, since_best = [], None, math.inf, 0
+    model.eval()
+    for epoch in range(1, epochs + 1):
+        began, total = time.perf_counter(), 0.0
+        for batch in batches(data, batch_size, rng, pad=_pad(model)):
+            loss = model(**batch).loss
+            total += loss.item() * len(batch["labels"])
+            for parameter, origin in zip(trained, start, strict=False):
+                loss = loss + proximal_mu / 2 * (parameter - origin).square().sum()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        if not math.isfinite(total):
+            raise FedPromptError(f"the training loss became {total} in epoch {epoch}; lower the learning rate")
+        entry = {"epoch": epoch, "train_loss": total / len(data.labels)}
+        if dev is not None:
+            scores = evaluate(model, dev)
+            entry |= {"dev_loss": scores.loss, "dev_accuracy": scores.accuracy}
+        entry["seconds"] = time.perf_counter() - began
+        history.append(entry)
+        if on_epoch:
+            on_epoch(entry)
+        if dev is None or patience is None:
+            continue
+        if entry["dev_loss"] < best_loss:
+            best, best_loss, since_best = trainable_arrays(model), entry["dev_loss"], 0
+        else:
+            since_best += 1
+            if since_best >= patience:
+                break
+    if best is not None:
+        load_arrays(model, best)
+    return history
+
+
+def _pad(model: torch.nn.Module) -> int:
+    return model.config.pad_token_id

@@ -1,0 +1,44 @@
+"""Everything that must hold: ruff, pytest, and nbval over every notebook: ``python -m tests.check``."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+STEPS = {
+    "ruff": ["ruff", "check", "."],
+    "ruff format": ["ruff", "format", "--check", "."],
+    "pytest": ["pytest", "tests"],
+    "notebooks": [
+        "pytest",
+        "--nbval",
+        "notebooks",
+        "--nbval-sanitize-with",
+        "tests/nbval.cfg",
+        "--numprocesses",
+        "2",
+        "--dist",
+        "loadfile",
+    ],
+}
+
+
+def main() -> int:
+    """Run every step, even after one failed, and return 0 if all passed."""
+    failed = []
+    for name, arguments in STEPS.items():
+        print(f"== {name}", flush=True)
+        began = time.perf_counter()
+        code = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT).returncode
+        print(f"== {name}: {'failed' if code else 'passed'} in {time.perf_counter() - began:.0f} s", flush=True)
+        if code:
+            failed.append(name)
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
