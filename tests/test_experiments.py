@@ -1,0 +1,150 @@
+"""The command: records, tables, plots, and one clear line for every mistake."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from fedprompt_helpers import experiments
+from fedprompt_helpers.config import RunConfig
+from fedprompt_helpers.errors import FedPromptError
+
+SMALL = "--languages en,cy --train-size 16 --rounds 2 --local-epochs 1"
+
+
+def fedprompt(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "fedprompt_helpers", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    result = fedprompt("run", *SMALL.split(), "--output", str(folder))
+    assert result.returncode == 0, result.stderr
+    (path,) = folder.glob("*.json")
+    return path, result
+
+
+def test_run_writes_one_whole_record(record):
+    path, _ = record
+    content = experiments.load_record(path)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert content["config"]["seed"] == 0
+    assert RunConfig.from_dict(content["config"]).to_dict() == content["config"]
+    assert len(content["rounds"]) == 2
+    assert set(content["test"]) == {"en", "cy"}
+    assert content["message_parameters"] == content["parameters"]["trainable"]
+    assert content["versions"]["flwr"]
+    assert content["seconds"] > 0
+    assert content["frozen_digest"]["before"] == content["frozen_digest"]["after"]
+
+
+def test_run_shows_progress_and_table(record):
+    _, result = record
+    for word in ("round 2", "loss", "dev accuracy en", "MB sent"):
+        assert word in result.stderr
+    for word in ("language", "majority", "macro-F1", "bytes an update", "bit-identical before and after: yes"):
+        assert word in result.stdout
+    assert "Warning" not in result.stderr
+
+
+def test_show_prints_the_table_and_saves_the_plot(record, tmp_path):
+    path, ran = record
+    result = fedprompt("show", str(path), "--plot", str(tmp_path / "plot.png"))
+    assert result.returncode == 0
+    assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
+    table = [line for line in ran.stdout.splitlines() if line.startswith("cy ")]
+    assert table[0] in result.stdout
+
+
+def test_a_recorded_configuration_is_not_run_twice(record):
+    path, _ = record
+    before = path.stat().st_mtime_ns
+    result = fedprompt("run", *SMALL.split(), "--output", str(path.parent))
+    assert result.returncode == 0
+    assert "has its record already" in result.stdout
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("setting", ["local", "centralised"])
+def test_local_and_centralised_training_give_records(setting, tmp_path):
+    config = RunConfig(
+        languages=("en", "cy"), train_size=16, rounds=2, local_epochs=1, setting=setting, method="prompt-tuning"
+    )
+    entries = []
+    content = experiments.load_record(experiments.run(config, tmp_path, on_progress=entries.append))
+    assert set(content["test"]) == {"en", "cy"}
+    assert len(entries) == (4 if setting == "local" else 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("run --languages en,cyy", "nearest: cy"),
+        ("run --languages en,welsh", "available: "),
+        ("run --languages en,en", "given twice"),
+        ("run --languages ,", "name at least one"),
+        ("run --task intent", "nearest: intents"),
+        ("run --method p_tuning", "nearest: p-tuning"),
+        ("run --rounds 0", "rounds is 0"),
+        ("run --rounds -3", "rounds is -3"),
+        ("run --local-epochs 0", "local_epochs is 0"),
+        ("run --learning-rate 0", "learning_rate is 0.0"),
+        ("run --batch-size 0", "batch_size is 0"),
+        ("run --partition dirichlet-label --alpha 0", "alpha is 0.0"),
+        ("run --partition dirichlet-label", "alpha is None"),
+        ("run --alpha 1", "leave alpha out"),
+        ("run --clients 9", "9 clients for 5 languages"),
+        ("run --backbone ./nowhere", "a config.json was expected"),
+        ("run --rounds many", "Invalid value"),
+        ("show nowhere.json", "no run record at nowhere.json"),
+        ("show pyproject.toml", "is not a run record"),
+    ],
+)
+def test_mistakes_give_one_line_and_exit_code_two(arguments, expected, tmp_path):
+    command, *rest = arguments.split()
+    output = ["--output", str(tmp_path / "runs")] if command == "run" else []
+    result = fedprompt(command, *rest, *output)
+    assert result.returncode == 2, result.stdout
+    assert expected in result.stderr
+    assert "Traceback" not in result.stderr
+    if "Invalid value" not in expected:
+        assert len(result.stderr.strip().splitlines()) == 1
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_output_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = fedprompt("run", *SMALL.split(), "--output", str(tmp_path / "file" / "runs"))
+    assert result.returncode == 2
+    assert "choose another folder with --output" in result.stderr
+
+
+def test_records_are_written_whole_or_not_at_all(tmp_path):
+    with pytest.raises(TypeError):
+        experiments.write_json(tmp_path / "x.json", {"bad": object()})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_record_of_a_newer_version_is_refused(record, tmp_path):
+    content = json.loads(record[0].read_text()) | {"format": 99}
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    with pytest.raises(FedPromptError, match="newer"):
+        experiments.load_record(tmp_path / "x.json")
+
+
+def test_two_configurations_never_share_a_record_name():
+    names = {
+        experiments.record_name(RunConfig(rounds=r, seed=s, method=m))
+        for r in (1, 2)
+        for s in (0, 1)
+        for m in ("p-tuning", "head")
+    }
+    assert len(names) == 8

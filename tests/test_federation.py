@@ -1,0 +1,88 @@
+"""The federation: real Flower, real Ray, real data, few examples."""
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp.strategy import FedAvg
+
+from fedprompt_helpers import tuning
+from fedprompt_helpers.clients import load_clients
+from fedprompt_helpers.config import RunConfig
+from fedprompt_helpers.federation import from_record, simulate, to_record
+
+CONFIG = RunConfig(languages=("en", "cy", "ga"), train_size=24, rounds=3, local_epochs=4, learning_rate=3e-3)
+
+
+@pytest.fixture(scope="module")
+def outcome():
+    return simulate(CONFIG)
+
+
+def test_it_learns_over_the_rounds(outcome):
+    losses = [entry["dev_loss"] for entry in outcome.rounds]
+    assert len(losses) == 3
+    assert losses[-1] < losses[0] * 0.8
+    assert np.mean([scores["accuracy"] for scores in outcome.test.values()]) > 0.35  # 12 classes
+
+
+def test_every_language_is_scored_on_its_whole_test_split(outcome):
+    task = load_clients(CONFIG).task
+    assert list(outcome.test) == list(task.languages)
+    for name, scores in outcome.test.items():
+        assert scores["examples"] == len(task.data[name]["test"])
+
+
+def test_only_what_is_trained_travels(outcome):
+    model = load_clients(CONFIG).model
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert outcome.message_parameters == trainable
+    names = set(outcome.arrays)
+    assert any("prompt_encoder" in name for name in names)
+    assert any("classifier.modules_to_save" in name for name in names)  # the head travels too
+    assert not any("roberta" in name for name in names)
+    for entry in outcome.rounds:
+        for way in ("train_down", "train_up"):
+            assert 3 * 4 * trainable < entry["bytes"][way] < 3 * 4 * trainable * 1.02
+
+
+def test_the_backbone_is_bit_identical_in_every_process(outcome):
+    from fedprompt_helpers.accounting import frozen_digest
+
+    assert len(outcome.client_digests) == 3
+    assert set(outcome.client_digests) == {frozen_digest(load_clients(CONFIG).model)}
+
+
+def test_the_same_seed_gives_the_same_federation(outcome):
+    again = simulate(CONFIG)
+    assert again.test == outcome.test
+    assert all(np.array_equal(again.arrays[name], outcome.arrays[name]) for name in outcome.arrays)
+
+
+def test_fedavg_by_hand_equals_flowers():
+    rng = np.random.default_rng(0)
+    arrays = [{"a": rng.normal(size=(4, 3)).astype(np.float32)} for _ in range(3)]
+    examples = [10, 30, 60]
+    request = Message(RecordDict({"config": ConfigRecord()}), dst_node_id=1, message_type="train")
+    replies = [
+        Message(
+            RecordDict({"arrays": to_record(a), "metrics": MetricRecord({"num-examples": n, "train-loss": 0.0})}),
+            reply_to=request,
+        )
+        for a, n in zip(arrays, examples, strict=True)
+    ]
+    averaged, _ = FedAvg().aggregate_train(1, replies)
+    by_hand = sum(n * a["a"] for a, n in zip(arrays, examples, strict=True)) / 100
+    np.testing.assert_allclose(from_record(averaged)["a"], by_hand, rtol=1e-6)
+
+
+def test_a_round_equals_the_same_steps_in_a_plain_loop(outcome):
+    """One client, one round: the federation does what training alone does."""
+    config = RunConfig(languages=("cy",), train_size=16, rounds=1, local_epochs=1, precision="float32")
+    from fedprompt_helpers.clients import derive_seed
+
+    federated = simulate(config).arrays
+    clients = load_clients(config)
+    tuning.train(clients.model, clients.train[0], epochs=1, batch_size=8, seed=derive_seed(0, 1, 0))
+    alone = tuning.trainable_arrays(clients.model)
+    for name in alone:
+        np.testing.assert_allclose(federated[name], alone[name], atol=2e-4)

@@ -1,0 +1,173 @@
+"""Loading a task: what a user sees, on the real corpus."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from datasets import Dataset
+from home_assistant_intents import get_intents
+
+from fedprompt_helpers import intents
+from fedprompt_helpers.errors import FedPromptError
+from fedprompt_helpers.tasks import SPLITS, available_languages, load_task, majority_accuracy
+
+ROOT = Path(__file__).resolve().parents[1]
+# Measured with home-assistant-intents 2026.10.27 and seed 0: sentences in train, dev, test; classes in train.
+COUNTS = {
+    "en": (300, 117, 143, 12),
+    "de": (292, 111, 140, 12),
+    "fr": (296, 113, 145, 12),
+    "eu": (300, 115, 145, 12),
+    "cy": (300, 117, 150, 10),
+    "ga": (295, 118, 145, 12),
+    "lb": (299, 119, 149, 11),
+    "is": (299, 114, 147, 11),
+    "af": (295, 110, 142, 10),
+    "bn": (296, 116, 150, 10),
+    "ne": (297, 114, 145, 11),
+    "sw": (56, 22, 40, 2),
+    "es": (295, 118, 146, 12),
+    "nl": (296, 114, 148, 12),
+}
+
+
+@pytest.fixture(scope="module")
+def everything():
+    return load_task("intents")
+
+
+def fingerprint(task):
+    """One hash a language, over the text and label of every row in order."""
+    return {
+        language: hashlib.sha256(
+            json.dumps([(split, task.data[language][split].to_dict()) for split in SPLITS]).encode()
+        ).hexdigest()
+        for language in task.languages
+    }
+
+
+def test_every_language_loads_with_one_label_set(everything):
+    assert everything.languages == available_languages("intents")
+    assert len(everything.languages) >= 12
+    for language in everything.languages:
+        assert list(everything.data[language]) == list(SPLITS)
+        for split in SPLITS:
+            data = everything.data[language][split]
+            assert data.column_names == ["text", "label"]
+            assert tuple(data.features["label"].names) == everything.labels == intents.LABELS
+            assert all(isinstance(text, str) and text for text in data["text"])
+
+
+def test_counts_are_the_measured_ones(everything):
+    found = {}
+    for language, splits in everything.data.items():
+        classes = len(set(splits["train"]["label"]))
+        found[language] = (*(len(splits[split]) for split in SPLITS), classes)
+    assert found == COUNTS
+
+
+def test_another_process_and_another_order_give_the_same_data(everything):
+    script = (
+        "import sys; sys.path.insert(0, 'tests')\n"
+        "from test_tasks import fingerprint, load_task\n"
+        "import json\n"
+        "print(json.dumps(fingerprint(load_task('intents', ['ne', 'cy', 'de', 'sw']))))\n"
+    )
+    env = os.environ | {"PYTHONHASHSEED": "4711", "PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    here = fingerprint(everything)
+    assert json.loads(run.stdout) == {language: here[language] for language in ("ne", "cy", "de", "sw")}
+
+
+def test_the_seed_changes_the_data():
+    first, second = (load_task("intents", ["eu"], seed=seed).data["eu"] for seed in (0, 1))
+    assert set(first["test"]["text"]) != set(second["test"]["text"])
+    assert Counter(first["test"]["label"]).keys() == Counter(second["test"]["label"]).keys()
+
+
+@pytest.mark.parametrize("language", ["en", "sw", "ne"])
+def test_smaller_training_sets_are_inside_larger_ones(language, everything):
+    full = everything.data[language]["train"]["text"]
+    for size in (1, 8, 16, 48):
+        task = load_task("intents", [language], train_size=size)
+        assert list(task.data[language]["train"]["text"]) == list(full[:size])
+        for split in ("dev", "test"):
+            assert task.data[language][split].to_dict() == everything.data[language][split].to_dict()
+
+
+def test_small_training_sets_keep_every_class(everything):
+    for language in everything.languages:
+        classes = set(everything.data[language]["train"]["label"])
+        small = everything.data[language]["train"].select(range(2 * len(classes)))
+        assert set(small["label"]) == classes
+        assert max(Counter(small[: len(classes)]["label"]).values()) == 1
+
+
+def test_a_train_size_beyond_the_data_gives_all_of_it(everything):
+    task = load_task("intents", ["sw"], train_size=10_000)
+    assert task.data["sw"]["train"].to_dict() == everything.data["sw"]["train"].to_dict()
+
+
+def test_notes_name_missing_classes(everything):
+    for language in everything.languages:
+        mine = " ".join(note for note in everything.notes if note.startswith(f"{language}: "))
+        for split in SPLITS:
+            present = set(everything.data[language][split]["label"])
+            for number, label in enumerate(everything.labels):
+                assert number in present or label in mine
+    assert "home-assistant-intents" in everything.notes[0]
+
+
+@pytest.mark.parametrize("language", available_languages("intents"))
+def test_train_has_every_class_that_the_corpus_has(language, everything):
+    corpus = {label for label in intents.LABELS if f"Hass{label}" in get_intents(language)["intents"]}
+    train = everything.data[language]["train"]
+    assert {train.features["label"].int2str(number) for number in train["label"]} == corpus
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "intens"}, "unknown task 'intens'.*intents"),
+        ({"name": "intents", "languages": ["en", "eus"]}, "unknown language 'eus'; nearest: .*eu"),
+        ({"name": "intents", "languages": ["de-CH"]}, "unknown language 'de-CH'; nearest: .*de"),
+        ({"name": "intents", "languages": ["en", "cy", "en"]}, "given twice: en"),
+        ({"name": "intents", "languages": "en"}, r"write \['en'\]"),
+        ({"name": "intents", "languages": []}, "no language given"),
+        ({"name": "intents", "train_size": 0}, "train_size is 0"),
+        ({"name": "intents", "data_dir": "some/folder"}, "installed package home-assistant-intents"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(arguments, message):
+    with pytest.raises(FedPromptError, match=message) as caught:
+        load_task(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_available_languages_of_an_unknown_task():
+    with pytest.raises(FedPromptError, match="unknown task 'nli'"):
+        available_languages("nli")
+
+
+def test_majority_accuracy_counts():
+    assert majority_accuracy(Dataset.from_dict({"label": [2, 0, 2, 1, 2, 0, 0, 2]})) == (2, 0.5)
+    assert majority_accuracy(Dataset.from_dict({"label": [3, 1, 1, 3]})) == (1, 0.5)
+    with pytest.raises(FedPromptError, match="empty"):
+        majority_accuracy(Dataset.from_dict({"label": []}))
+
+
+def test_guessing_scores_low_where_there_are_many_classes(everything):
+    for language in everything.languages:
+        classes = len(set(everything.data[language]["test"]["label"]))
+        _, share = majority_accuracy(everything.data[language]["test"])
+        assert share <= 2 / classes
+
+
+def test_importing_the_tasks_does_not_import_torch():
+    script = "import sys, fedprompt_helpers.tasks; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)

@@ -1,0 +1,130 @@
+"""What each method trains, that it learns, and that the backbone stays as it was."""
+
+import numpy as np
+import pytest
+import torch
+
+from fedprompt_helpers import tuning
+from fedprompt_helpers.accounting import count_parameters, frozen_digest
+from fedprompt_helpers.backbones import load_backbone
+from fedprompt_helpers.errors import FedPromptError
+from fedprompt_helpers.tasks import load_task, majority_accuracy
+
+HIDDEN, LABELS, TOKENS = 384, 12, 8
+HEAD = HIDDEN * HIDDEN + HIDDEN + HIDDEN * LABELS + LABELS
+EXPECTED = {
+    "prompt-tuning": TOKENS * HIDDEN + HEAD,
+    # PEFT's PromptEncoder: an embedding, then an MLP with two hidden layers of 128.
+    "p-tuning": TOKENS * HIDDEN + (HIDDEN + 1) * 128 + (128 + 1) * 128 + (128 + 1) * HIDDEN + HEAD,
+    "prefix-tuning": TOKENS * 2 * 12 * HIDDEN + HEAD,
+    "lora": 12 * 2 * 2 * 8 * HIDDEN + HEAD,
+    "head": HEAD,
+}
+
+
+@pytest.fixture(scope="module")
+def task():
+    return load_task("intents", ["cy"], train_size=96)
+
+
+def ready(method, task, precision="float32", seed=0):
+    model, tokenizer = load_backbone(
+        num_labels=len(task.labels), seed=seed, dtype=tuning.compute_dtype(precision, method)
+    )
+    return tuning.prepare(model, method, virtual_tokens=TOKENS, seed=seed), tokenizer
+
+
+@pytest.mark.parametrize("method", EXPECTED)
+def test_each_method_trains_just_its_parameters(method, task):
+    model, tokenizer = ready(method, task, "auto")
+    data = tuning.encode(task.data["cy"]["train"].select(range(16)), tokenizer)
+    arrays, digest = tuning.trainable_arrays(model), frozen_digest(model)
+    assert count_parameters(model)["trainable"] == EXPECTED[method]
+    tuning.train(model, data, epochs=1, batch_size=8)
+    after = tuning.trainable_arrays(model)
+    assert frozen_digest(model) == digest
+    assert all(values.dtype == np.float32 for values in after.values())
+    changed = {name for name in arrays if not np.array_equal(arrays[name], after[name])}
+    assert any("classifier" in name for name in changed)
+    if method != "head":
+        assert any("classifier" not in name for name in changed)
+
+
+def test_full_fine_tuning_changes_the_backbone(task):
+    model, tokenizer = ready("full", task)
+    data = tuning.encode(task.data["cy"]["train"].select(range(4)), tokenizer)
+    weight = model.base_model.encoder.layer[0].attention.self.query.weight
+    before = weight.detach().clone()
+    tuning.train(model, data, epochs=1, batch_size=4, learning_rate=1e-4)
+    assert not torch.equal(before, weight)
+
+
+@pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning"])
+def test_training_beats_the_majority_class(method, task):
+    model, tokenizer = ready(method, task, "auto")
+    data, test = (tuning.encode(task.data["cy"][split], tokenizer) for split in ("train", "test"))
+    history = tuning.train(model, data, epochs=12, batch_size=8, learning_rate=3e-3)
+    assert history[-1]["train_loss"] < history[0]["train_loss"] / 2
+    assert tuning.evaluate(model, test).accuracy > majority_accuracy(task.data["cy"]["test"])[1] + 0.2
+
+
+def test_same_seed_same_result_and_another_seed_another(task):
+    def trained(seed):
+        model, tokenizer = ready("p-tuning", task, "auto", seed)
+        data = tuning.encode(task.data["cy"]["train"].select(range(24)), tokenizer)
+        tuning.train(model, data, epochs=1, batch_size=8, seed=seed)
+        return tuning.trainable_arrays(model)
+
+    first, second, other = trained(1), trained(1), trained(2)
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert any(not np.array_equal(first[name], other[name]) for name in first)
+
+
+def test_early_stopping_keeps_the_best_epoch(task):
+    model, tokenizer = ready("head", task, "auto")
+    data, dev = (tuning.encode(task.data["cy"][split].select(range(24)), tokenizer) for split in ("train", "dev"))
+    # A learning rate so high that the dev loss soon rises.
+    history = tuning.train(model, data, dev, epochs=40, batch_size=8, learning_rate=0.05, patience=2)
+    losses = [entry["dev_loss"] for entry in history]
+    assert len(history) < 40
+    assert len(history) - 1 - int(np.argmin(losses)) == 2
+    assert tuning.evaluate(model, dev).loss == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_batches_hold_every_example_once_and_little_padding(task):
+    _, tokenizer = ready("head", task)
+    data = tuning.encode(task.data["cy"]["train"], tokenizer)
+    for rng in (None, np.random.default_rng(0)):
+        rows, computed = [], 0
+        for batch in tuning.batches(data, 8, rng):
+            computed += batch["input_ids"].numel()
+            for ids, mask, label in zip(batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True):
+                rows.append((ids[mask.bool()].tolist(), int(label)))
+        expected = list(zip(data.token_ids, data.labels.tolist(), strict=True))
+        assert sorted(rows) == sorted(expected)
+        assert computed < 1.25 * sum(map(len, data.token_ids))
+
+
+def test_arrays_of_another_model_are_refused(task):
+    model, _ = ready("p-tuning", task)
+    arrays = tuning.trainable_arrays(model)
+    with pytest.raises(FedPromptError, match="another model"):
+        tuning.load_arrays(model, {name: values[:1] for name, values in arrays.items()})
+    with pytest.raises(FedPromptError, match="another model"):
+        tuning.load_arrays(model, {"x": np.zeros(1)})
+
+
+def test_bad_values_name_the_next_step(task):
+    model, tokenizer = ready("head", task)
+    data = tuning.encode(task.data["cy"]["train"].select(range(4)), tokenizer)
+    empty = tuning.Encoded([], np.zeros(0, dtype=np.int64))
+    with pytest.raises(FedPromptError, match="at least one example"):
+        tuning.train(model, empty, epochs=1)
+    with pytest.raises(FedPromptError, match="at least one example"):
+        tuning.evaluate(model, empty)
+    with pytest.raises(FedPromptError, match="at least 1"):
+        tuning.train(model, data, epochs=0)
+    with pytest.raises(FedPromptError, match="lower the learning rate"):
+        tuning.train(model, data, epochs=30, learning_rate=1e25)
+    with pytest.raises(FedPromptError, match="nearest: p-tuning"):
+        tuning.prepare(model, "ptuning")
