@@ -3,4 +3,16 @@
 The package hides plumbing, never the idea: each chapter shows its idea in plain code first.
 """
 
+import os
+
 __version__ = "0.1.0"
+
+# Flower and Ray read these when they are imported: no telemetry, no update checks, errors only.
+for _name, _value in {
+    "FLWR_LOG_LEVEL": "ERROR",
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}.items():
+    os.environ.setdefault(_name, _value)

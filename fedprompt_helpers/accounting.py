@@ -4,6 +4,11 @@ import torch
 import xxhash
 
 
+def is_head(name: str) -> bool:
+    """Tell whether a parameter belongs to the classification head."""
+    return "classifier" in name or name.startswith("score") or ".score." in name
+
+
 def count_parameters(model: torch.nn.Module) -> dict[str, int]:
     """Count parameters.
 
@@ -16,7 +21,7 @@ def count_parameters(model: torch.nn.Module) -> dict[str, int]:
         each (float32).
     """
     trainable = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
-    head = sum(count for name, count in trainable.items() if "classifier" in name or "score" in name)
+    head = sum(count for name, count in trainable.items() if is_head(name))
     total = sum(p.numel() for p in model.parameters())
     frozen_copy_of_head = sum(p.numel() for name, p in model.named_parameters() if "original_module" in name)
     added = sum(trainable.values()) - head

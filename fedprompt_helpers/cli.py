@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from .errors import FedPromptError
+from .errors import FedPromptError, check_choice
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -21,7 +21,7 @@ def main() -> None:
         print(f"fedprompt: error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\nfedprompt: stopped; nothing half-written is left", file=sys.stderr)
+        print("\nfedprompt: stopped; the same command goes on after the last finished round", file=sys.stderr)
         sys.exit(130)
 
 
@@ -32,8 +32,14 @@ def about() -> None:
 
 @app.command()
 def run(
-    task: Annotated[str, typer.Option(help="The task: intents.")] = "intents",
-    languages: Annotated[str, typer.Option(help="Languages, separated by commas.")] = "en,de,cy,ga,is",
+    task: Annotated[str, typer.Option(help="The task; `fedprompt tasks` lists them.")] = "intents",
+    languages: Annotated[
+        str | None, typer.Option(help="Languages, separated by commas; default: five of the task.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder with the task's files; default: $FEDPROMPT_DATA, else the hub.")
+    ] = None,
+    text_field: Annotated[str | None, typer.Option(help="Which text is read, where there are several.")] = None,
     method: Annotated[
         str, typer.Option(help="prompt-tuning, p-tuning, prefix-tuning, lora, head or full.")
     ] = "p-tuning",
@@ -52,6 +58,16 @@ def run(
     ] = "language",
     clients: Annotated[int | None, typer.Option(help="Number of clients; default: one a language.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Dirichlet concentration.")] = None,
+    aggregation: Annotated[str, typer.Option(help="fedavg, fedprox, fedavgm, fedadam, fedmedian or krum.")] = "fedavg",
+    proximal_mu: Annotated[float, typer.Option(help="FedProx: weight of the proximal term.")] = 0.01,
+    server_learning_rate: Annotated[float, typer.Option(help="FedAvgM, FedAdam: the server's learning rate.")] = 1.0,
+    server_momentum: Annotated[float, typer.Option(help="FedAvgM, FedAdam: the server's momentum.")] = 0.9,
+    update_precision: Annotated[str, typer.Option(help="Updates travel as float32, float16 or int8.")] = "float32",
+    head: Annotated[str, typer.Option(help="The classification head: shared, or local to each client.")] = "shared",
+    personal_epochs: Annotated[int, typer.Option(help="Epochs of each client on its own, at the end.")] = 0,
+    min_share: Annotated[
+        float, typer.Option(help="Stop if fewer than this share of the clients send a sound update.")
+    ] = 0.5,
     precision: Annotated[
         str, typer.Option(help="Data type of the frozen weights: auto, float32 or bfloat16.")
     ] = "auto",
@@ -61,10 +77,19 @@ def run(
 ) -> None:
     """Run one configuration and write its run record."""
     from .config import RunConfig
+    from .tasks import TASKS, available_languages
 
+    if languages is None:
+        check_choice("task", task, TASKS)
+        available = available_languages(task, data_dir)
+        names = RunConfig.languages if task == RunConfig.task else available[:5]
+    else:
+        names = tuple(name.strip() for name in languages.split(",") if name.strip())
     config = RunConfig(
         task=task,
-        languages=tuple(name.strip() for name in languages.split(",") if name.strip()),
+        languages=names,
+        data_dir=str(data_dir) if data_dir else None,
+        text_field=text_field,
         backbone=backbone,
         method=method,
         virtual_tokens=virtual_tokens,
@@ -79,6 +104,14 @@ def run(
         partition=partition,
         clients=clients,
         alpha=alpha,
+        aggregation=aggregation,
+        proximal_mu=proximal_mu,
+        server_learning_rate=server_learning_rate,
+        server_momentum=server_momentum,
+        update_precision=update_precision,
+        head=head,
+        personal_epochs=personal_epochs,
+        min_share=min_share,
         precision=precision,
         seed=seed,
     )
@@ -92,6 +125,16 @@ def run(
             experiments.run(config, output, again=again, on_progress=progress)
         print(path)
     print(summary(experiments.load_record(path)))
+
+
+@app.command()
+def tasks() -> None:
+    """List the tasks, and what each is."""
+    from .tasks import TASKS
+
+    for name, task in TASKS.items():
+        fields = f" (--text-field {' or '.join(task.fields)})" if task.fields else ""
+        print(f"{name:<12} {task.about}{fields}")
 
 
 @app.command()
@@ -123,7 +166,7 @@ class Progress:
             jobs = len(config.languages) if config.setting == "local" else 1
             steps *= config.local_epochs * jobs
         unit = "round" if config.setting == "federated" else "epoch"
-        self.bar = tqdm(total=steps, unit=unit, desc="starting", dynamic_ncols=True)
+        self.bar = tqdm(total=steps, unit=unit, desc="starting", dynamic_ncols=True, file=sys.stderr)
         self.sent = 0
 
     def __enter__(self):
@@ -140,7 +183,14 @@ class Progress:
         if "round" in entry:
             self.sent += sum(entry["bytes"].values())
             scores = " ".join(f"{name} {s['accuracy']:.2f}" for name, s in entry["dev"].items())
-            self.bar.set_description(f"round {entry['round']}", refresh=False)
+            if entry.get("resumed"):
+                self.bar.set_description(f"round {entry['round']} was finished before", refresh=False)
+            else:
+                self.bar.set_description(f"round {entry['round']}", refresh=False)
+            for failure in entry["failed"]:
+                tqdm.write(
+                    f"round {entry['round']}: without client {failure['client']}: it {failure['why']}", file=sys.stderr
+                )
             self.bar.set_postfix_str(
                 f"loss {entry['train_loss']:.3f}, dev accuracy {scores}, {self.sent / 1e6:.1f} MB sent"
             )

@@ -26,12 +26,15 @@ class Clients:
         From ``tuning.prepare``. A client loads its arrays into it before it trains or scores.
     train : list of Encoded
         Training examples, one entry a client.
+    initial : dict of str to numpy.ndarray
+        The arrays that every client starts from.
     dev, test : dict of str to Encoded
         Official dev and test split of each language.
     """
 
     task: Task
     model: torch.nn.Module
+    initial: dict[str, np.ndarray]
     train: list[Encoded]
     dev: dict[str, Encoded]
     test: dict[str, Encoded]
@@ -55,6 +58,7 @@ def load_clients(config: RunConfig) -> Clients:
         seed=config.seed,
         train_size=config.train_size,
         data_dir=config.data_dir,
+        text_field=config.text_field,
     )
     parts = partition(task, config.partition, clients=config.num_clients, alpha=config.alpha, seed=config.seed)
     model, tokenizer = load_backbone(
@@ -71,6 +75,7 @@ def load_clients(config: RunConfig) -> Clients:
     return Clients(
         task=task,
         model=model,
+        initial=tuning.trainable_arrays(model),
         train=[encode(part) for part in parts],
         dev={name: encode(task.data[name]["dev"]) for name in task.languages},
         test={name: encode(task.data[name]["test"]) for name in task.languages},

@@ -2,13 +2,17 @@
 
 import dataclasses
 import json
+import math
 
 from .errors import FedPromptError, check_choice
 from .partition import SCHEMES
-from .tasks import TASKS, available_languages
+from .tasks import TASKS, available_languages, check_text_field
 from .tuning import METHODS, PRECISIONS
+from .updates import UPDATE_PRECISIONS
 
 SETTINGS = ("federated", "local", "centralised")
+AGGREGATIONS = ("fedavg", "fedprox", "fedavgm", "fedadam", "fedmedian", "krum")
+HEADS = ("shared", "local")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +53,28 @@ class RunConfig:
         Number of clients; None: as many as languages.
     alpha : float or None
         Dirichlet concentration, for the Dirichlet partitions.
+    aggregation : str
+        Flower's strategy: one of ``AGGREGATIONS``.
+    proximal_mu : float
+        FedProx's weight of the proximal term.
+    server_learning_rate, server_momentum : float
+        FedAvgM's and FedAdam's; momentum is FedAdam's beta_1.
+    update_precision : str
+        ``"float32"``, ``"float16"`` or ``"int8"``: how clients send their updates.
+    head : str
+        ``"shared"``: the classification head is averaged too. ``"local"``: each client keeps its own.
+    personal_epochs : int
+        Epochs that each client trains on its own after the federation, before it is tested.
+    min_share : float
+        The run stops if fewer than this share of the clients send a sound update in a round.
     precision : str
         Data type of the frozen weights: ``"auto"``, ``"float32"`` or ``"bfloat16"``.
     seed : int
         Governs initial values, order of examples, partition and drawn subsets.
     data_dir : str or None
-        Local mirror of a task's files.
+        Local mirror of a task's files; None: ``$FEDPROMPT_DATA``, else the hub.
+    text_field : str or None
+        Which text of an example is read where there are several, such as ``"headline"``; None: the task's default.
     """
 
     task: str = "intents"
@@ -73,9 +93,18 @@ class RunConfig:
     partition: str = "language"
     clients: int | None = None
     alpha: float | None = None
+    aggregation: str = "fedavg"
+    proximal_mu: float = 0.01
+    server_learning_rate: float = 1.0
+    server_momentum: float = 0.9
+    update_precision: str = "float32"
+    head: str = "shared"
+    personal_epochs: int = 0
+    min_share: float = 0.5
     precision: str = "auto"
     seed: int = 0
     data_dir: str | None = None
+    text_field: str | None = None
 
     def __post_init__(self):
         """Check every value.
@@ -91,6 +120,10 @@ class RunConfig:
         check_choice("setting", self.setting, SETTINGS)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("partition", self.partition, SCHEMES)
+        check_choice("aggregation", self.aggregation, AGGREGATIONS)
+        check_choice("update precision", self.update_precision, UPDATE_PRECISIONS)
+        check_choice("head", self.head, HEADS)
+        check_text_field(self.task, self.text_field)
         if not self.languages:
             raise FedPromptError("no language given; name at least one, for example --languages en,cy")
         repeated = {x for x in self.languages if self.languages.count(x) > 1}
@@ -106,11 +139,21 @@ class RunConfig:
                 self._at_least_one(name, getattr(self, name))
         if not 0 < self.learning_rate < 10:
             raise FedPromptError(f"learning_rate is {self.learning_rate}; it must be above 0, for example 1e-3")
+        if self.setting == "local" and self.partition != "language":
+            raise FedPromptError(
+                f"local training with the partition {self.partition!r}: alone means one language alone; "
+                "leave the partition out, or choose the setting federated"
+            )
         if self.partition == "language" and self.clients not in (None, len(self.languages)):
             raise FedPromptError(
                 f"{self.clients} clients for {len(self.languages)} languages: the partition by language gives "
                 "each language one client; leave --clients out or choose --partition iid or dirichlet-label"
             )
+        for name in ("proximal_mu", "server_learning_rate", "server_momentum", "personal_epochs", "min_share"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise FedPromptError(f"{name} is {getattr(self, name)}; it must be 0 or above")
+        if not 0 <= self.min_share <= 1 or self.server_momentum >= 1:
+            raise FedPromptError("min_share must lie between 0 and 1, and server_momentum below 1")
         dirichlet = self.partition.startswith("dirichlet")
         if dirichlet and not (self.alpha and self.alpha > 0):
             raise FedPromptError(

@@ -1,9 +1,11 @@
 """One frozen configuration becomes one run record on disk."""
 
+import dataclasses
 import hashlib
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -21,6 +23,8 @@ from .tasks import majority_accuracy
 FORMAT = 1
 """Version of the run record; raise it when its fields change."""
 
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunConfig)}
+
 RECORDED_PACKAGES = (
     "fedprompt-helpers",
     "torch",
@@ -36,7 +40,9 @@ RECORDED_PACKAGES = (
 
 def record_name(config: RunConfig) -> str:
     """Name a record after its configuration: readable parts, and eight digits that tell any two apart."""
-    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
+    # Only what differs from the defaults, so that a field added later does not rename older records.
+    chosen = {name: value for name, value in config.to_dict().items() if value != DEFAULTS[name]}
+    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
     return f"{config.task}-{config.method}-{config.setting}-seed{config.seed}-{digest}"
 
 
@@ -77,7 +83,11 @@ def run(
     began = time.perf_counter()
     clients = load_clients(config)
     before = frozen_digest(clients.model)
-    trained = _federated(config, on_progress) if config.setting == "federated" else _alone(config, on_progress)
+    unfinished = path.parent / f".{path.stem}.unfinished"
+    if again:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    job = _federated if config.setting == "federated" else _alone
+    trained = job(config, on_progress, unfinished)
     after = frozen_digest(clients.model)
     digests = {before, after, *trained.pop("client_digests", [])}
     if config.method != "full" and len(digests) != 1:
@@ -109,6 +119,7 @@ def run(
         key: float(np.mean([scores[key] for scores in record["test"].values()])) for key in ("accuracy", "macro_f1")
     }
     write_json(path, record)
+    shutil.rmtree(unfinished, ignore_errors=True)
     return path
 
 
@@ -166,10 +177,10 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _federated(config: RunConfig, on_progress) -> dict:
+def _federated(config: RunConfig, on_progress, folder: Path) -> dict:
     from .federation import simulate
 
-    outcome = simulate(config, on_progress)
+    outcome = simulate(config, on_progress, folder=folder)
     return {
         "rounds": outcome.rounds,
         "best_round": outcome.best_round,
@@ -179,29 +190,40 @@ def _federated(config: RunConfig, on_progress) -> dict:
     }
 
 
-def _alone(config: RunConfig, on_progress) -> dict:
-    """Train each language alone, or all pooled, for as many epochs as the federation's clients see."""
+def _alone(config: RunConfig, on_progress, folder: Path) -> dict:
+    """Train each language alone, or all pooled, for as many epochs as the federation's clients see.
+
+    Each finished training is kept in `folder`, so that a run that was stopped goes on after it.
+    """
     clients = load_clients(config)
-    start = tuning.trainable_arrays(clients.model)
+    folder.mkdir(parents=True, exist_ok=True)
     if config.setting == "local":
         jobs = {name: ([name], clients.train[i]) for i, name in enumerate(clients.task.languages)}
     else:
         jobs = {"all": (list(clients.task.languages), tuning.join(clients.train))}
     epochs, test = {}, {}
     for number, (job, (languages, train)) in enumerate(jobs.items()):
-        tuning.load_arrays(clients.model, start)
-        epochs[job] = tuning.train(
-            clients.model,
-            train,
-            tuning.join([clients.dev[name] for name in languages]),
-            epochs=config.rounds * config.local_epochs,
-            learning_rate=config.learning_rate,
-            batch_size=config.batch_size,
-            patience=config.patience,
-            seed=derive_seed(config.seed, 0, number),
-            on_epoch=(lambda entry, job=job: on_progress({"job": job, **entry})) if on_progress else None,
-        )
-        for name in languages:
-            test[name] = tuning.evaluate(clients.model, clients.test[name])._asdict()
-    tuning.load_arrays(clients.model, start)
+        kept = folder / f"{job}.json"
+        if kept.exists():
+            done = json.loads(kept.read_text())
+            for entry in done["epochs"] if on_progress else ():
+                on_progress({"job": job, **entry})
+        else:
+            tuning.load_arrays(clients.model, clients.initial)
+            history = tuning.train(
+                clients.model,
+                train,
+                tuning.join([clients.dev[name] for name in languages]),
+                epochs=config.rounds * config.local_epochs,
+                learning_rate=config.learning_rate,
+                batch_size=config.batch_size,
+                patience=config.patience,
+                seed=derive_seed(config.seed, 0, number),
+                on_epoch=(lambda entry, job=job: on_progress({"job": job, **entry})) if on_progress else None,
+            )
+            scores = {name: tuning.evaluate(clients.model, clients.test[name])._asdict() for name in languages}
+            done = {"epochs": history, "test": scores}
+            write_json(kept, done)
+        epochs[job] = done["epochs"]
+        test |= done["test"]
     return {"epochs": epochs, "test": test}

@@ -9,17 +9,17 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 
-from fedprompt_helpers import intents
+from fedprompt_helpers import intents, loading
+from fedprompt_helpers.corpora import CORPORA
 from fedprompt_helpers.errors import FedPromptError, check_choice
-
-SPLITS = ("train", "dev", "test")
-Columns = dict[str, list]  # "text" and "label" (a label's name), optionally "text_pair"
+from fedprompt_helpers.tables import SPLITS, Columns, Loaded, Part
 
 
 @dataclass(frozen=True)
@@ -49,19 +49,13 @@ class Task:
     notes: tuple[str, ...] = ()
 
 
-class Loaded(NamedTuple):
-    """What a loader hands to `load_task`; the rows of a class come in the order to draw them."""
-
-    labels: tuple[str, ...]
-    splits: dict[str, dict[str, Columns]]  # language -> split -> columns
-    notes: tuple[str, ...]
-
-
 class Source(NamedTuple):
-    """How to get one task: which languages there are, and their rows."""
+    """How to get one task: what it is, which languages there are, and their rows."""
 
+    about: str  # one line
     languages: Callable[[Path | None], tuple[str, ...]]
-    load: Callable[[tuple[str, ...], int, Path | None], Loaded]
+    load: Callable[[tuple[str, ...], int, Path | None, str | None], Loaded]
+    fields: tuple[str, ...] = ()  # choices of text_field, the default first; none where a row has one text only
 
 
 def _intents_languages(data_dir: Path | None) -> tuple[str, ...]:
@@ -73,40 +67,80 @@ def _intents_languages(data_dir: Path | None) -> tuple[str, ...]:
     return intents.languages()
 
 
-def _load_intents(languages: tuple[str, ...], seed: int, data_dir: Path | None) -> Loaded:
+def _load_intents(languages: tuple[str, ...], seed: int, data_dir: Path | None, text_field: str | None) -> Loaded:
     corpus = f"home-assistant-intents {version('home-assistant-intents')}"
-    splits, notes = {}, [f"{corpus}: sentences are made from templates and split by template, never by sentence"]
+    parts, notes = [], [f"{corpus}: sentences are made from templates and split by template, never by sentence"]
     for language in languages:
         rows = intents.rows(language, seed)
-        splits[language] = {
+        splits = {
             split: {
                 "text": [row.text for row in rows if row.split == split],
                 "label": [row.label for row in rows if row.split == split],
             }
             for split in SPLITS
         }
-        present = {split: set(columns["label"]) for split, columns in splits[language].items()}
+        present = {split: set(columns["label"]) for split, columns in splits.items()}
         if absent := [label for label in intents.LABELS if label not in present["train"]]:
             notes.append(f"{language}: the corpus has no {', '.join(absent)}")
         for split in ("dev", "test"):
             if absent := [label for label in intents.LABELS if label in present["train"] - present[split]]:
                 notes.append(f"{language}: too few templates for a {split} set of {', '.join(absent)}")
-    return Loaded(intents.LABELS, splits, tuple(notes))
+        parts.append(Part(language, splits))
+    return Loaded(intents.LABELS, parts, tuple(notes))
 
 
-TASKS: dict[str, Source] = {"intents": Source(_intents_languages, _load_intents)}
+TASKS: dict[str, Source] = {
+    "intents": Source(
+        f"what a voice command asks for, {len(intents.LABELS)} labels, from an installed package",
+        _intents_languages,
+        _load_intents,
+    ),
+    **{
+        name: Source(
+            corpus.about, partial(loading.languages, corpus), partial(loading.load, corpus), tuple(corpus.fields)
+        )
+        for name, corpus in CORPORA.items()
+    },
+}
 
 
 def available_languages(name: str, data_dir: str | Path | None = None) -> tuple[str, ...]:
-    """Return the languages of a task.
+    """Return the languages of a task: those that a local folder has files of, else those on the hub.
+
+    Parameters
+    ----------
+    name : str
+        One of `TASKS`.
+    data_dir : path, optional
+        See `load_task`.
 
     Raises
     ------
     FedPromptError
-        If there is no such task, or it does not take a `data_dir`.
+        If there is no such task, it does not take a `data_dir`, or the folder has none of its files.
     """
     check_choice("task", name, TASKS)
     return TASKS[name].languages(None if data_dir is None else Path(data_dir))
+
+
+def check_text_field(name: str, text_field: str | None) -> None:
+    """Check which text of a task's rows is asked for.
+
+    Raises
+    ------
+    FedPromptError
+        If the rows of the task have one text only, or none of that name.
+    """
+    check_choice("task", name, TASKS)
+    fields = TASKS[name].fields
+    if text_field is not None and not fields:
+        having = ", ".join(task for task, source in TASKS.items() if source.fields)
+        raise FedPromptError(
+            f"text_field is {text_field!r}, but a row of task {name!r} has no choice of texts; leave it out, or take "
+            f"one of the tasks {having}"
+        )
+    if text_field is not None:
+        check_choice("text_field", text_field, fields)
 
 
 def load_task(
@@ -116,11 +150,12 @@ def load_task(
     seed: int = 0,
     train_size: int | None = None,
     data_dir: str | Path | None = None,
+    text_field: str | None = None,
 ) -> Task:
     """Load a task in some languages.
 
-    A language's data depend on `name`, `seed` and `train_size` alone: not on the other languages, their
-    order, or the process.
+    A language's data depend on the other arguments alone: not on the other languages, their order, or the process.
+    One exception: the labels of task ``tsv`` are those of all its languages together.
 
     Parameters
     ----------
@@ -129,22 +164,38 @@ def load_task(
     languages : iterable of str, optional
         Language codes; all that the task has if left out.
     seed : int
-        Draws the split and the order of the training examples.
+        Draws the order of the training examples, and the split where the corpus has none of its own.
     train_size : int, optional
         At most so many training examples a language, drawn by class in turn. A smaller set is a part of a
         larger one with the same seed.
     data_dir : path, optional
-        Folder of the task's files, for tasks that are read from files.
+        Folder of the task's files, or of several tasks' files in folders of their own; see the notes below.
+        Left out, it is the environment variable FEDPROMPT_DATA, and without that the Hugging Face hub.
+    text_field : str, optional
+        Which text of a row, one of ``TASKS[name].fields``; the first of them if left out.
 
     Returns
     -------
     Task
 
+    Notes
+    -----
+    Files of a local mirror, in UTF-8: ``masakhanews/<language>/{train,dev,test}.tsv`` (columns ``category``,
+    ``headline``, ``text``), ``xnli/<language>/{dev,test}.tsv`` (``label``, ``sentence1_<language>``,
+    ``sentence2_<language>``, unquoted; ``train.tsv`` too if there is one), ``xglue/xglue.nc.<language>.dev`` (title,
+    body, category, no header, unquoted), ``sib200/<language>/{train,dev,test}.tsv`` (``category``, ``text``). Your
+    own, for task ``tsv``: ``<language>/{train,dev,test}.tsv`` with columns ``text``, ``label`` and optionally
+    ``text_pair``, in any order. All are tab-separated. What is missing of train and dev is split off the other with
+    the same mix of labels, texts that are the same (or sentence pairs with the same first sentence) staying
+    together, and a note says so. Each XGLUE dev file is split into train, dev and test as Weller et al. (2022) do.
+
     Raises
     ------
     FedPromptError
-        If the task or a language is unknown, a language is given twice, or `train_size` is not positive.
+        If the task, a language or the `text_field` is unknown, a language is given twice, `train_size` is not
+        positive, a file has a fault, or the hub cannot be reached or has other data than expected.
     """
+    check_text_field(name, text_field)
     offered = available_languages(name, data_dir)
     if isinstance(languages, str):
         raise FedPromptError(f"languages must be a list of codes; write [{languages!r}], not {languages!r}")
@@ -158,17 +209,16 @@ def load_task(
     if train_size is not None and train_size < 1:
         raise FedPromptError(f"train_size is {train_size}; it must be 1 or more, or None for all examples")
 
-    loaded = TASKS[name].load(chosen, seed, None if data_dir is None else Path(data_dir))
-    data = {}
-    for language in chosen:
-        splits = dict(loaded.splits[language])
+    loaded = TASKS[name].load(chosen, seed, None if data_dir is None else Path(data_dir), text_field)
+    data, notes = {}, list(loaded.notes)
+    for language, splits, remarks in loaded.parts:
         rng = random.Random(f"{name}-{seed}-{language}-classes")
         order = _by_class_in_turn(splits["train"]["label"], rng)
-        splits["train"] = {
-            column: [values[i] for i in order[:train_size]] for column, values in splits["train"].items()
-        }
+        train = {column: [values[i] for i in order[:train_size]] for column, values in splits["train"].items()}
+        splits = splits | {"train": train}
         data[language] = DatasetDict({split: _dataset(splits[split], loaded.labels) for split in SPLITS})
-    return Task(name, chosen, loaded.labels, data, loaded.notes)
+        notes += remarks
+    return Task(name, chosen, loaded.labels, data, tuple(notes))
 
 
 def _by_class_in_turn(labels: list[str], rng: random.Random) -> list[int]:

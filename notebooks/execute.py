@@ -26,6 +26,7 @@ def execute(source: Path) -> Path:
         timeout=900,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(HERE)}},
     ).execute()
     version = notebook.metadata.get("language_info", {})

@@ -14,7 +14,14 @@ from home_assistant_intents import get_intents
 
 from fedprompt_helpers import intents
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.tasks import SPLITS, available_languages, load_task, majority_accuracy
+from fedprompt_helpers.tasks import (
+    SPLITS,
+    TASKS,
+    available_languages,
+    check_text_field,
+    load_task,
+    majority_accuracy,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 # Measured with home-assistant-intents 2026.10.27 and seed 0: sentences in train, dev, test; classes in train.
@@ -141,6 +148,7 @@ def test_train_has_every_class_that_the_corpus_has(language, everything):
         ({"name": "intents", "languages": []}, "no language given"),
         ({"name": "intents", "train_size": 0}, "train_size is 0"),
         ({"name": "intents", "data_dir": "some/folder"}, "installed package home-assistant-intents"),
+        ({"name": "intents", "text_field": "both"}, "no choice of texts; .*masakhanews, xglue-nc"),
     ],
 )
 def test_mistakes_are_told_in_one_line(arguments, message):
@@ -152,6 +160,24 @@ def test_mistakes_are_told_in_one_line(arguments, message):
 def test_available_languages_of_an_unknown_task():
     with pytest.raises(FedPromptError, match="unknown task 'nli'"):
         available_languages("nli")
+
+
+def test_every_task_says_in_one_line_what_it_is():
+    assert list(TASKS) == ["intents", "masakhanews", "xnli", "xglue-nc", "sib200", "tsv"]
+    for source in TASKS.values():
+        assert 20 < len(source.about) < 110
+        assert "\n" not in source.about
+
+
+def test_the_choice_of_text_is_checked_without_loading():
+    check_text_field("intents", None)
+    for name in ("masakhanews", "xglue-nc"):
+        for field in (None, *TASKS[name].fields):
+            check_text_field(name, field)
+    with pytest.raises(FedPromptError, match=r"unknown text_field 'headlines'; .*headline"):
+        check_text_field("masakhanews", "headlines")
+    with pytest.raises(FedPromptError, match="unknown task 'news'"):
+        check_text_field("news", "text")
 
 
 def test_majority_accuracy_counts():

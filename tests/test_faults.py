@@ -1,0 +1,113 @@
+"""Clients that fail and runs that are killed: really raised, really NaN, really kill -9."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from flwr.app import MessageType
+
+from fedprompt_helpers.config import RunConfig
+from fedprompt_helpers.errors import FedPromptError
+from fedprompt_helpers.federation import simulate
+from fedprompt_helpers.updates import from_record, to_record
+
+CONFIG = RunConfig(languages=("en", "cy", "ga"), train_size=12, rounds=3, local_epochs=1, method="prompt-tuning")
+
+
+def failing(how, clients=(1,), rounds=(2,)):
+    """A Flower mod that lets some clients fail in some rounds of training, in one way."""
+
+    def mod(message, context, call_next):
+        chosen = (
+            message.metadata.message_type == MessageType.TRAIN
+            and context.node_config["partition-id"] in clients
+            and message.content["config"]["server-round"] in rounds
+        )
+        if chosen and how == "raises":
+            raise RuntimeError("the disk of this client is full")
+        if chosen and how == "is killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        reply = call_next(message, context)
+        if chosen:
+            arrays = from_record(reply.content["arrays"])
+            name = sorted(arrays)[0]
+            if how == "sends NaN":
+                arrays[name] = np.full_like(arrays[name], np.nan)
+            if how == "sends a wrong shape":
+                arrays[name] = arrays[name][:1]
+            if how == "sends too few arrays":
+                del arrays[name]
+            reply.content["arrays"] = to_record(arrays)
+        return reply
+
+    return mod
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("raises", "the disk of this client is full"),
+        ("is killed", "its process died"),
+        ("sends NaN", "not finite"),
+        ("sends a wrong shape", "in shape"),
+        ("sends too few arrays", "other arrays"),
+    ],
+)
+def test_the_round_goes_on_without_a_client_that(how, why):
+    outcome = simulate(CONFIG, mods=[failing(how)])
+    assert [len(entry["failed"]) for entry in outcome.rounds] == [0, 1, 0]
+    (failure,) = outcome.rounds[1]["failed"]
+    assert failure["client"] == 1
+    assert why in failure["why"]
+    assert set(outcome.test) == {"en", "cy", "ga"}
+    assert all(np.isfinite(values).all() for values in outcome.arrays.values())
+    # Learning goes on in the round after: the averaged arrays move again.
+    assert outcome.rounds[2]["dev_loss"] != outcome.rounds[1]["dev_loss"]
+
+
+def test_too_few_clients_stop_the_run_and_the_same_call_goes_on(tmp_path):
+    whole = simulate(CONFIG)
+    seen = []
+    with pytest.raises(FedPromptError, match=r"round 2: only 1 of 3 clients.*finished rounds are kept"):
+        simulate(CONFIG, folder=tmp_path, mods=[failing("raises", clients=(0, 2))])
+    resumed = simulate(CONFIG, seen.append, folder=tmp_path)
+    assert [entry.get("resumed", False) for entry in seen] == [True, False, False]
+    assert resumed.test == whole.test
+
+
+def test_a_damaged_checkpoint_means_starting_anew(tmp_path):
+    (tmp_path / "checkpoint.pickle").write_bytes(b"\x80\x04half")
+    assert len(simulate(CONFIG, folder=tmp_path).rounds) == 3
+
+
+@pytest.mark.parametrize("extra", ["--aggregation fedadam --server-learning-rate 0.01", "--head local"])
+def test_kill_9_and_the_same_command_gives_the_uninterrupted_result(tmp_path, extra):
+    command = [sys.executable, "-m", "fedprompt_helpers", "run", "--languages", "en,cy", "--train-size", "12"]
+    command += ["--rounds", "4", "--local-epochs", "1", *extra.split(), "--output"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
+
+    process = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 300
+    while not list((tmp_path / "killed").glob(".*.unfinished/checkpoint.pickle")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not list((tmp_path / "killed").glob("*.json"))
+
+    resumed = subprocess.run([*command, str(tmp_path / "killed")], check=True, capture_output=True, text=True)
+    assert "was finished before" in resumed.stderr
+    (a,), (b,) = ((tmp_path / name).glob("*.json") for name in ("whole", "killed"))
+    a, b = json.loads(a.read_text()), json.loads(b.read_text())
+    for record in (a, b):
+        for entry in record["rounds"]:
+            # Seconds differ, and so do a few bytes: Flower's message ids and times are serialized too.
+            del entry["seconds"], entry["bytes"]
+    assert a["rounds"] == b["rounds"]
+    assert a["test"] == b["test"]
+    assert [p.suffix for p in (tmp_path / "killed").iterdir()] == [".json"]

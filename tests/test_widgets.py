@@ -1,0 +1,126 @@
+"""The partition explorer without a browser: what is embedded is complete, small, escaped and always the same."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from fedprompt_helpers.errors import FedPromptError
+from fedprompt_helpers.partition import counts, mean_total_variation, partition
+from fedprompt_helpers.tasks import Task, load_task
+from fedprompt_helpers.widgets import ALPHAS, partition_explorer
+from tests.test_partition import make_task
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text of each script."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.scripts = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        if self.tags and self.tags[-1][0] == "script" and self.cdata_elem == "script":
+            self.scripts.append(data)
+
+    def payload(self):
+        return json.loads(self.scripts[0])
+
+    def inputs(self, name):
+        return [attributes for tag, attributes in self.tags if tag == "input" and attributes["name"] == name]
+
+
+@pytest.fixture(scope="module")
+def task():
+    return load_task("intents", ["en", "de", "cy", "ga", "is"])
+
+
+@pytest.fixture(scope="module")
+def html(task):
+    return partition_explorer(task).data
+
+
+def test_every_frame_holds_every_example_once(task, html):
+    data = Page(html).payload()
+    assert data["label"] == list(task.labels) and data["language"] == list(task.languages)
+    assert data["alphas"] == list(ALPHAS)
+    frames = [frame for draws in data["frames"].values() for steps in draws for frame in steps]
+    assert len(frames) == 2 * 3 * len(ALPHAS) + 1 + 3 and None not in frames
+    by_language = [len(task.data[language]["train"]) for language in task.languages]
+    by_label = np.bincount([y for name in task.languages for y in task.data[name]["train"]["label"]]).tolist()
+    for frame in frames:
+        assert np.sum(frame["language"], axis=0).tolist() == by_language
+        assert np.sum(frame["label"], axis=0).tolist() == by_label
+        assert np.sum(frame["label"], axis=1).tolist() == np.sum(frame["language"], axis=1).tolist()
+
+
+def test_a_frame_is_what_the_helper_deals(task, html):
+    frames = Page(html).payload()["frames"]
+    parts = partition(task, "dirichlet-label", alpha=ALPHAS[2], seed=1)
+    assert frames["dirichlet-label"][1][2] == {
+        "label": counts(parts, task).tolist(),
+        "language": counts(parts, task, "language").tolist(),
+        "distance": [round(mean_total_variation(counts(parts, task, by)), 3) for by in ("label", "language")],
+    }
+    assert frames["language"][0][0]["language"] == np.diag(np.diag(frames["language"][0][0]["language"])).tolist()
+
+
+def test_small_the_same_every_time_and_without_network(task, html):
+    assert partition_explorer(task).data == html
+    assert len(html.encode()) < 100_000
+    assert not re.search(r"https?:|//cdn|\bid=|\burl\(|import\(|fetch\(", html)
+
+
+def test_the_slider_can_be_named_and_reached(html):
+    page = Page(html)
+    (slider,) = page.inputs("alpha")
+    assert slider["type"] == "range" and int(slider["max"]) == len(ALPHAS) - 1
+    assert "tabindex" not in slider and "disabled" not in slider
+    assert [button["value"] for button in page.inputs("scheme")] == [
+        "dirichlet-label",
+        "dirichlet-language",
+        "language",
+        "iid",
+    ]
+    for name in ("scheme", "by", "draw"):
+        assert ["checked" in button for button in page.inputs(name)].count(True) == 1
+    assert len([tag for tag, _ in page.tags if tag == "input"]) == len([t for t, _ in page.tags if t == "label"])
+    assert any(attributes.get("aria-live") == "polite" for _, attributes in page.tags)
+
+
+def test_names_from_outside_cannot_close_the_script():
+    plain = make_task([9, 9])
+    evil = "</script><img src=x onerror=alert(1)>"
+    task = Task("intents", plain.languages, (evil, *plain.labels[1:]), plain.data)
+    page = Page(partition_explorer(task, alphas=[1], seeds=[0]).data)
+    assert page.payload()["label"][0] == evil
+    assert "img" not in [tag for tag, _ in page.tags]
+
+
+def test_a_draw_that_leaves_a_client_empty_is_no_frame():
+    task = make_task([3, 3])
+    frames = Page(partition_explorer(task, clients=6, alphas=[0.001, 50], seeds=[0]).data).payload()["frames"]
+    assert "language" not in frames
+    assert frames["dirichlet-label"][0][0] is None and len(frames["iid"][0][0]["label"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"alphas": []}, "at least one alpha and one seed"),
+        ({"seeds": []}, "at least one alpha and one seed"),
+        ({"alphas": [0, 1]}, "alpha is 0.*above 0"),
+        ({"clients": 0}, "clients is 0"),
+        ({"clients": 99}, "99 clients for 18 training examples"),
+        ({"seeds": [-1]}, "seed is -1"),
+    ],
+)
+def test_mistakes_are_told(arguments, message):
+    with pytest.raises(FedPromptError, match=message):
+        partition_explorer(make_task([9, 9]), **arguments)
