@@ -2,6 +2,21 @@
 
 import torch
 import xxhash
+from transformers import AutoModelForSequenceClassification, XLMRobertaConfig
+
+from . import tuning
+from .backbones import load_config
+
+XLM_ROBERTA_BASE = {
+    "vocab_size": 250_002,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "max_position_embeddings": 514,
+    "type_vocab_size": 1,
+}
+"""Sizes of FacebookAI/xlm-roberta-base, from its config.json (Conneau et al. 2020)."""
 
 
 def is_head(name: str) -> bool:
@@ -32,6 +47,45 @@ def count_parameters(model: torch.nn.Module) -> dict[str, int]:
         "head": head,
         "full_model_bytes": 4 * (total - frozen_copy_of_head - (added if added < total - head else 0)),
     }
+
+
+def count_without_weights(backbone: str, method: str, *, num_labels: int, virtual_tokens: int = 8) -> dict[str, int]:
+    """Count the parameters of a method on a backbone without loading a single weight (PyTorch's meta device).
+
+    Parameters
+    ----------
+    backbone : str
+        ``"pocket"``, a hub id or a folder; only its ``config.json`` is read. The sizes of
+        ``FacebookAI/xlm-roberta-base`` are known here, so that it needs no hub.
+    method : str
+        One of ``tuning.METHODS``.
+    num_labels, virtual_tokens : int
+        Classes of the head, and virtual tokens of the prompt methods.
+
+    Returns
+    -------
+    dict of str to int
+        As ``count_parameters``, and ``trainable_head_twice``: the trainable ones with PEFT's frozen copy of the head
+        added. For prompt tuning of XLM-R-base with 8 virtual tokens and 10 labels that is 1,202,708, the "around 1.2
+        million" of arXiv 2507.03003; counting so is our inference, since no code of its authors is public.
+
+    Raises
+    ------
+    FedPromptError
+        If the backbone's configuration cannot be loaded, or the method is unknown.
+    """
+    if backbone == "FacebookAI/xlm-roberta-base":
+        config = XLMRobertaConfig(num_labels=num_labels, **XLM_ROBERTA_BASE)
+    else:
+        config = load_config(backbone, num_labels)
+    with torch.device("meta"):
+        model = AutoModelForSequenceClassification.from_config(config)
+        for parameter in model.base_model.parameters():
+            parameter.requires_grad_(False)
+        prepared = tuning.prepare(model, method, virtual_tokens=virtual_tokens)
+    count = count_parameters(prepared)
+    copy = sum(p.numel() for name, p in prepared.named_parameters() if "original_module" in name)
+    return count | {"trainable_head_twice": count["trainable"] + copy}
 
 
 def frozen_digest(model: torch.nn.Module) -> str:

@@ -77,8 +77,9 @@ def load_config(name: str, num_labels: int):
     FedPromptError
         If nothing can be loaded under `name`.
     """
+    source = resolve(name)
     try:
-        return AutoConfig.from_pretrained(resolve(name), num_labels=num_labels)
+        return AutoConfig.from_pretrained(source, num_labels=num_labels)
     except (OSError, ValueError) as error:
         raise FedPromptError(_cannot_load(name)) from error
 

@@ -77,17 +77,10 @@ def run(
 ) -> None:
     """Run one configuration and write its run record."""
     from .config import RunConfig
-    from .tasks import TASKS, available_languages
 
-    if languages is None:
-        check_choice("task", task, TASKS)
-        available = available_languages(task, data_dir)
-        names = RunConfig.languages if task == RunConfig.task else available[:5]
-    else:
-        names = tuple(name.strip() for name in languages.split(",") if name.strip())
     config = RunConfig(
         task=task,
-        languages=names,
+        languages=chosen_languages(task, languages, data_dir),
         data_dir=str(data_dir) if data_dir else None,
         text_field=text_field,
         backbone=backbone,
@@ -148,9 +141,74 @@ def show(
 
     content = experiments.load_record(record)
     print(summary(content))
-    target = plot or record.with_suffix(".png")
+    save_plot(plots.plot_rounds(content), plot or record.with_suffix(".png"))
+
+
+@app.command()
+def count(
+    backbone: Annotated[str, typer.Option(help="pocket, a hub id or a folder.")] = "FacebookAI/xlm-roberta-base",
+    labels: Annotated[int, typer.Option(help="Classes of the head.")] = 10,
+    virtual_tokens: Annotated[int, typer.Option(help="Virtual tokens of the prompt methods.")] = 8,
+) -> None:
+    """Count what each method trains, without loading weights."""
+    from .accounting import count_without_weights
+    from .tuning import METHODS
+
+    print(f"{backbone}, {labels} labels, {virtual_tokens} virtual tokens\n")
+    print(f"{'method':<15}{'trainable':>13}{'prompt':>13}{'head':>11}{'head twice':>13}{'total':>14}{'share':>9}")
+    for method in METHODS:
+        n = count_without_weights(backbone, method, num_labels=labels, virtual_tokens=virtual_tokens)
+        print(
+            f"{method:<15}{n['trainable']:>13,}{n['prompt']:>13,}{n['head']:>11,}{n['trainable_head_twice']:>13,}"
+            f"{n['total']:>14,}{100 * n['trainable'] / n['total']:>8.2f}%"
+        )
+
+
+@app.command("partition")
+def show_partition(
+    task: Annotated[str, typer.Option(help="The task; `fedprompt tasks` lists them.")] = "intents",
+    languages: Annotated[str | None, typer.Option(help="Languages, separated by commas.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the task's files.")] = None,
+    scheme: Annotated[str, typer.Option(help="language, iid, dirichlet-label or dirichlet-language.")] = "language",
+    clients: Annotated[int | None, typer.Option(help="Number of clients.")] = None,
+    alpha: Annotated[float | None, typer.Option(help="Dirichlet concentration.")] = None,
+    by: Annotated[str, typer.Option(help="Count by label or by language.")] = "label",
+    train_size: Annotated[int | None, typer.Option(help="Training examples a language at most.")] = None,
+    seed: Annotated[int, typer.Option(help="Governs the draw.")] = 0,
+    plot: Annotated[Path, typer.Option(help="Where to save the picture.")] = Path("partition.png"),
+) -> None:
+    """Show who holds what, as a table and a picture."""
+    os.environ.setdefault("MPLBACKEND", "agg")
+    from . import plots
+    from .partition import counts, partition
+    from .tasks import load_task
+
+    chosen = chosen_languages(task, languages, data_dir)
+    loaded = load_task(task, chosen, seed=seed, train_size=train_size, data_dir=data_dir)
+    table = counts(partition(loaded, scheme, clients=clients, alpha=alpha, seed=seed), loaded, by)
+    columns = list(loaded.labels if by == "label" else loaded.languages)
+    width = max(10, *(len(name) + 2 for name in columns))
+    print("client".ljust(8) + "".join(name.rjust(width) for name in columns) + "all".rjust(width))
+    for i, row in enumerate(table):
+        print(str(i).ljust(8) + "".join(str(n).rjust(width) for n in row) + str(row.sum()).rjust(width))
+    save_plot(plots.plot_partition(table, columns), plot)
+
+
+def chosen_languages(task: str, languages: str | None, data_dir: Path | None) -> tuple[str, ...]:
+    """Split the languages given, or choose the first five of the task."""
+    from .config import RunConfig
+    from .tasks import TASKS, available_languages
+
+    if languages is not None:
+        return tuple(name.strip() for name in languages.split(",") if name.strip())
+    check_choice("task", task, TASKS)
+    return RunConfig.languages if task == RunConfig.task else available_languages(task, data_dir)[:5]
+
+
+def save_plot(axes, target: Path) -> None:
+    """Save the figure of a plot and say where."""
     try:
-        plots.plot_rounds(content).figure.savefig(target, dpi=150)
+        axes.figure.savefig(target, dpi=150)
     except (OSError, ValueError) as error:
         raise FedPromptError(f"cannot save the plot to {target}: {error}; name a .png file with --plot") from error
     print(f"plot: {target}")
