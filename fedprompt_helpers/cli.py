@@ -1,14 +1,15 @@
 """The command ``fedprompt``."""
 
+import json
 import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from tqdm import tqdm
 
 from .errors import FedPromptError, check_choice
+from .reporting import Progress, summary
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -32,6 +33,10 @@ def about() -> None:
 
 @app.command()
 def run(
+    context: typer.Context,
+    track: Annotated[
+        str, typer.Option(help="Values for what is not given: pocket, or paper (a GPU, hub access, hours).")
+    ] = "pocket",
     task: Annotated[str, typer.Option(help="The task; `fedprompt tasks` lists them.")] = "intents",
     languages: Annotated[
         str | None, typer.Option(help="Languages, separated by commas; default: five of the task.")
@@ -54,8 +59,13 @@ def run(
     train_size: Annotated[int | None, typer.Option(help="Training examples a language at most.")] = None,
     max_length: Annotated[int, typer.Option(help="Longest text, in tokens.")] = 64,
     partition: Annotated[
-        str, typer.Option(help="Who holds what: language, iid, dirichlet-label or dirichlet-language.")
+        str,
+        typer.Option(help="language, mapping, iid, dirichlet-label, dirichlet-language or dirichlet-both."),
     ] = "language",
+    mapping: Annotated[
+        Path | None, typer.Option(help="JSON file for the partition mapping: for each client, its languages.")
+    ] = None,
+    unseen: Annotated[str, typer.Option(help="Languages that are only tested, separated by commas.")] = "",
     clients: Annotated[int | None, typer.Option(help="Number of clients; default: one a language.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Dirichlet concentration.")] = None,
     aggregation: Annotated[str, typer.Option(help="fedavg, fedprox, fedavgm, fedadam, fedmedian or krum.")] = "fedavg",
@@ -76,9 +86,9 @@ def run(
     again: Annotated[bool, typer.Option(help="Run even if this configuration has its record.")] = False,
 ) -> None:
     """Run one configuration and write its run record."""
-    from .config import RunConfig
+    from .config import TRACKS, RunConfig
 
-    config = RunConfig(
+    values = dict(
         task=task,
         languages=chosen_languages(task, languages, data_dir),
         data_dir=str(data_dir) if data_dir else None,
@@ -92,6 +102,8 @@ def run(
         learning_rate=learning_rate,
         batch_size=batch_size,
         patience=patience or None,
+        mapping=read_mapping(mapping) if mapping else None,
+        unseen=split_names(unseen),
         max_length=max_length,
         train_size=train_size,
         partition=partition,
@@ -108,6 +120,10 @@ def run(
         precision=precision,
         seed=seed,
     )
+    for name, value in TRACKS[check_choice("track", track, TRACKS)].items():
+        if context.get_parameter_source(name).name == "DEFAULT":
+            values[name] = value
+    config = RunConfig(**values)
     from . import experiments
 
     path = output / f"{experiments.record_name(config)}.json"
@@ -169,9 +185,10 @@ def show_partition(
     task: Annotated[str, typer.Option(help="The task; `fedprompt tasks` lists them.")] = "intents",
     languages: Annotated[str | None, typer.Option(help="Languages, separated by commas.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the task's files.")] = None,
-    scheme: Annotated[str, typer.Option(help="language, iid, dirichlet-label or dirichlet-language.")] = "language",
+    scheme: Annotated[str, typer.Option(help="As --partition of `fedprompt run`.")] = "language",
     clients: Annotated[int | None, typer.Option(help="Number of clients.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Dirichlet concentration.")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="JSON file: for each client, its languages.")] = None,
     by: Annotated[str, typer.Option(help="Count by label or by language.")] = "label",
     train_size: Annotated[int | None, typer.Option(help="Training examples a language at most.")] = None,
     seed: Annotated[int, typer.Option(help="Governs the draw.")] = 0,
@@ -185,7 +202,9 @@ def show_partition(
 
     chosen = chosen_languages(task, languages, data_dir)
     loaded = load_task(task, chosen, seed=seed, train_size=train_size, data_dir=data_dir)
-    table = counts(partition(loaded, scheme, clients=clients, alpha=alpha, seed=seed), loaded, by)
+    groups = read_mapping(mapping) if mapping else None
+    parts = partition(loaded, scheme, clients=clients, alpha=alpha, mapping=groups, seed=seed)
+    table = counts(parts, loaded, by)
     columns = list(loaded.labels if by == "label" else loaded.languages)
     width = max(10, *(len(name) + 2 for name in columns))
     print("client".ljust(8) + "".join(name.rjust(width) for name in columns) + "all".rjust(width))
@@ -194,13 +213,30 @@ def show_partition(
     save_plot(plots.plot_partition(table, columns), plot)
 
 
+def split_names(names: str) -> tuple[str, ...]:
+    """Split names at commas."""
+    return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def read_mapping(path: Path) -> list[list[str]]:
+    """Read which languages each client holds: a JSON list of lists of names."""
+    try:
+        mapping = json.loads(path.read_text(encoding="utf-8"))
+        assert all(isinstance(name, str) for group in mapping for name in group)
+    except (OSError, ValueError, TypeError, AssertionError) as error:
+        raise FedPromptError(
+            f'cannot read a mapping from {path}; expected a JSON list of lists such as [["en", "de"], ["cy"]]'
+        ) from error
+    return mapping
+
+
 def chosen_languages(task: str, languages: str | None, data_dir: Path | None) -> tuple[str, ...]:
     """Split the languages given, or choose the first five of the task."""
     from .config import RunConfig
     from .tasks import TASKS, available_languages
 
     if languages is not None:
-        return tuple(name.strip() for name in languages.split(",") if name.strip())
+        return split_names(languages)
     check_choice("task", task, TASKS)
     return RunConfig.languages if task == RunConfig.task else available_languages(task, data_dir)[:5]
 
@@ -212,88 +248,3 @@ def save_plot(axes, target: Path) -> None:
     except (OSError, ValueError) as error:
         raise FedPromptError(f"cannot save the plot to {target}: {error}; name a .png file with --plot") from error
     print(f"plot: {target}")
-
-
-class Progress:
-    """A progress bar that says round, loss, accuracy per language and bytes sent."""
-
-    def __init__(self, config):
-        """Prepare a bar of as many steps as the run has rounds, or epochs."""
-        steps = config.rounds
-        if config.setting != "federated":
-            jobs = len(config.languages) if config.setting == "local" else 1
-            steps *= config.local_epochs * jobs
-        unit = "round" if config.setting == "federated" else "epoch"
-        self.bar = tqdm(total=steps, unit=unit, desc="starting", dynamic_ncols=True, file=sys.stderr)
-        self.sent = 0
-
-    def __enter__(self):
-        """Show the bar."""
-        return self
-
-    def __exit__(self, *_):
-        """Close the bar."""
-        self.bar.close()
-
-    def __call__(self, entry: dict) -> None:
-        """Move on by one round or epoch."""
-        self.bar.update()
-        if "round" in entry:
-            self.sent += sum(entry["bytes"].values())
-            scores = " ".join(f"{name} {s['accuracy']:.2f}" for name, s in entry["dev"].items())
-            if entry.get("resumed"):
-                self.bar.set_description(f"round {entry['round']} was finished before", refresh=False)
-            else:
-                self.bar.set_description(f"round {entry['round']}", refresh=False)
-            for failure in entry["failed"]:
-                tqdm.write(
-                    f"round {entry['round']}: without client {failure['client']}: it {failure['why']}", file=sys.stderr
-                )
-            self.bar.set_postfix_str(
-                f"loss {entry['train_loss']:.3f}, dev accuracy {scores}, {self.sent / 1e6:.1f} MB sent"
-            )
-        else:
-            self.bar.set_description(f"{entry['job']} epoch {entry['epoch']}", refresh=False)
-            self.bar.set_postfix_str(f"loss {entry['train_loss']:.3f}, dev accuracy {entry['dev_accuracy']:.2f}")
-
-
-def summary(record: dict) -> str:
-    """Write a run record as a plain text table."""
-    config, count = record["config"], record["parameters"]
-    lines = [
-        f"{record['name']}: {config['method']}, {config['setting']}, {config['task']}, seed {config['seed']}",
-        "",
-        f"{'language':<10}{'train':>7}{'test':>7}{'majority':>10}{'accuracy':>10}{'macro-F1':>10}",
-    ]
-    for name, scores in record["test"].items():
-        examples = record["examples"][name]
-        lines.append(
-            f"{name:<10}{examples['train']:>7}{examples['test']:>7}{record['majority'][name]:>10.3f}"
-            f"{scores['accuracy']:>10.3f}{scores['macro_f1']:>10.3f}"
-        )
-    mean = record["mean_test"]
-    lines += [f"{'mean':<34}{mean['accuracy']:>10.3f}{mean['macro_f1']:>10.3f}", ""]
-    lines.append(
-        f"trained {count['trainable']:,} of {count['total']:,} parameters "
-        f"({count['prompt']:,} prompt, {count['head']:,} head)"
-    )
-    if "rounds" in record:
-        per_round = [entry["bytes"]["train_up"] / len(record["clients"]) for entry in record["rounds"]]
-        total = sum(sum(entry["bytes"].values()) for entry in record["rounds"])
-        update = sum(per_round) / len(per_round)
-        lines += [
-            f"in the message: {record['message_parameters']:,} parameters, {update:,.0f} bytes an update, "
-            f"{100 * update / count['full_model_bytes']:.2f}% of the full model's {count['full_model_bytes']:,}",
-            f"best round {record['best_round']} of {len(record['rounds'])}; "
-            f"{total / 1e6:.1f} MB sent in all, both ways",
-        ]
-    lines.append(f"backbone bit-identical before and after: {_identical(record)}")
-    lines.append(f"{record['seconds']:.0f} s")
-    return "\n".join(lines)
-
-
-def _identical(record: dict) -> str:
-    if record["config"]["method"] == "full":
-        return "no, full fine-tuning changes it"
-    digest = record["frozen_digest"]
-    return "yes" if digest["before"] == digest["after"] else "NO"

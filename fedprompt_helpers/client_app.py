@@ -77,7 +77,7 @@ def make_client_app(config: RunConfig, mods: Sequence = (), state_folder: str | 
             content["proof"] = ConfigRecord({"frozen-digest": frozen_digest(clients.model)})
             if config.personal_epochs and clients.languages_of(client):
                 _personalise(config, clients, client)
-        for language in clients.languages_of(client):
+        for language in clients.languages_of(client, split):
             scores = tuning.evaluate(clients.model, {"dev": clients.dev, "test": clients.test}[split][language])
             content[f"scores.{language}"] = MetricRecord(scores._asdict())
         return Message(content, reply_to=message)

@@ -39,9 +39,19 @@ class Clients:
     dev: dict[str, Encoded]
     test: dict[str, Encoded]
 
-    def languages_of(self, client: int) -> list[str]:
-        """Name the languages whose dev and test splits this client scores: its own, one client a language."""
-        return [name for i, name in enumerate(self.task.languages) if i % len(self.train) == client]
+    def languages_of(self, client: int, split: str = "dev") -> list[str]:
+        """Name the languages whose dev or test split this client scores.
+
+        With one client a language that is its own. Otherwise the splits are shared out evenly: they are the
+        experimenter's measure, whoever computes it. Unseen languages have a test split alone.
+        """
+        names = list(self.dev if split == "dev" else self.test)
+        return [name for i, name in enumerate(names) if i * self.spread % len(self.train) == client]
+
+    @property
+    def spread(self) -> int:
+        """Clients a language, so that with several each the first of them scores it."""
+        return max(1, len(self.train) // len(self.task.languages))
 
 
 @functools.lru_cache(maxsize=1)
@@ -52,15 +62,23 @@ def load_clients(config: RunConfig) -> Clients:
     -------
     Clients
     """
-    task = load_task(
+    whole = load_task(
         config.task,
-        config.languages,
+        config.languages + config.unseen,
         seed=config.seed,
         train_size=config.train_size,
         data_dir=config.data_dir,
         text_field=config.text_field,
     )
-    parts = partition(task, config.partition, clients=config.num_clients, alpha=config.alpha, seed=config.seed)
+    task = dataclasses.replace(whole, languages=config.languages)
+    parts = partition(
+        task,
+        config.partition,
+        clients=config.num_clients,
+        alpha=config.alpha,
+        mapping=config.mapping,
+        seed=config.seed,
+    )
     model, tokenizer = load_backbone(
         config.backbone,
         num_labels=len(task.labels),
@@ -78,7 +96,7 @@ def load_clients(config: RunConfig) -> Clients:
         initial=tuning.trainable_arrays(model),
         train=[encode(part) for part in parts],
         dev={name: encode(task.data[name]["dev"]) for name in task.languages},
-        test={name: encode(task.data[name]["test"]) for name in task.languages},
+        test={name: encode(task.data[name]["test"]) for name in whole.languages},
     )
 
 

@@ -5,10 +5,28 @@ import json
 import math
 
 from .errors import FedPromptError, check_choice
-from .partition import SCHEMES
+from .partition import SCHEMES, check_mapping
 from .tasks import TASKS, available_languages, check_text_field
 from .tuning import METHODS, PRECISIONS
 from .updates import UPDATE_PRECISIONS
+
+TRACKS = {
+    "pocket": {},
+    # The paper's values where it states them (arXiv 2507.03003): backbone, learning rate, patience. The others are
+    # ours or those of its predecessor (Weller et al. 2022: batches of 32, 10 rounds of 1 epoch, 512 tokens).
+    "paper": {
+        "backbone": "FacebookAI/xlm-roberta-base",
+        "method": "prompt-tuning",
+        "virtual_tokens": 8,
+        "learning_rate": 1e-3,
+        "patience": 5,
+        "batch_size": 32,
+        "rounds": 10,
+        "local_epochs": 1,
+        "max_length": 512,
+    },
+}
+"""Values that a track sets where the caller gives none."""
 
 SETTINGS = ("federated", "local", "centralised")
 AGGREGATIONS = ("fedavg", "fedprox", "fedavgm", "fedadam", "fedmedian", "krum")
@@ -48,11 +66,15 @@ class RunConfig:
     train_size : int or None
         Training examples a language at most; None takes all.
     partition : str
-        Who holds what: ``"language"``, ``"iid"``, ``"dirichlet-label"`` or ``"dirichlet-language"``.
+        Who holds what, one of ``fedprompt_helpers.partition.SCHEMES``.
     clients : int or None
         Number of clients; None: as many as languages.
     alpha : float or None
         Dirichlet concentration, for the Dirichlet partitions.
+    mapping : tuple of tuples of str or None
+        For the partition ``"mapping"``: the languages of each client.
+    unseen : tuple of str
+        Languages that are only tested, never trained on: zero-shot transfer.
     aggregation : str
         Flower's strategy: one of ``AGGREGATIONS``.
     proximal_mu : float
@@ -93,6 +115,8 @@ class RunConfig:
     partition: str = "language"
     clients: int | None = None
     alpha: float | None = None
+    mapping: tuple[tuple[str, ...], ...] | None = None
+    unseen: tuple[str, ...] = ()
     aggregation: str = "fedavg"
     proximal_mu: float = 0.01
     server_learning_rate: float = 1.0
@@ -115,6 +139,9 @@ class RunConfig:
             Naming the value, what was expected, and the nearest available names.
         """
         object.__setattr__(self, "languages", tuple(self.languages))
+        object.__setattr__(self, "unseen", tuple(self.unseen))
+        if self.mapping is not None:
+            object.__setattr__(self, "mapping", tuple(tuple(group) for group in self.mapping))
         check_choice("task", self.task, TASKS)
         check_choice("method", self.method, METHODS)
         check_choice("setting", self.setting, SETTINGS)
@@ -126,11 +153,12 @@ class RunConfig:
         check_text_field(self.task, self.text_field)
         if not self.languages:
             raise FedPromptError("no language given; name at least one, for example --languages en,cy")
-        repeated = {x for x in self.languages if self.languages.count(x) > 1}
+        named = self.languages + self.unseen
+        repeated = {x for x in named if named.count(x) > 1}
         if repeated:
             raise FedPromptError(f"language {sorted(repeated)[0]!r} is given twice; name each once")
         available = available_languages(self.task, self.data_dir)
-        for language in self.languages:
+        for language in named:
             check_choice("language", language, available)
         for name in ("rounds", "local_epochs", "batch_size", "virtual_tokens", "max_length"):
             self._at_least_one(name, getattr(self, name))
@@ -139,16 +167,23 @@ class RunConfig:
                 self._at_least_one(name, getattr(self, name))
         if not 0 < self.learning_rate < 10:
             raise FedPromptError(f"learning_rate is {self.learning_rate}; it must be above 0, for example 1e-3")
+        if self.unseen and self.setting == "local":
+            raise FedPromptError("unseen languages with local training: alone there is no common model to transfer")
         if self.setting == "local" and self.partition != "language":
             raise FedPromptError(
                 f"local training with the partition {self.partition!r}: alone means one language alone; "
                 "leave the partition out, or choose the setting federated"
             )
-        if self.partition == "language" and self.clients not in (None, len(self.languages)):
+        if self.partition == "language" and self.clients and self.clients % len(self.languages):
             raise FedPromptError(
-                f"{self.clients} clients for {len(self.languages)} languages: the partition by language gives "
-                "each language one client; leave --clients out or choose --partition iid or dirichlet-label"
+                f"{self.clients} clients for {len(self.languages)} languages: the partition by language gives each "
+                "language one client, or several each; leave --clients out, give a multiple, or choose another "
+                "partition"
             )
+        if self.partition == "mapping":
+            check_mapping(self.mapping, self.languages)
+        elif self.mapping:
+            raise FedPromptError(f"a mapping is given, but the partition is {self.partition!r}; choose mapping")
         for name in ("proximal_mu", "server_learning_rate", "server_momentum", "personal_epochs", "min_share"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise FedPromptError(f"{name} is {getattr(self, name)}; it must be 0 or above")
@@ -172,7 +207,7 @@ class RunConfig:
     @property
     def num_clients(self) -> int:
         """Number of clients of the federation."""
-        return self.clients or len(self.languages)
+        return self.clients or len(self.mapping or self.languages)
 
     def to_dict(self) -> dict:
         """Return the configuration as JSON-ready values."""

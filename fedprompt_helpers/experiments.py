@@ -109,15 +109,14 @@ def run(
             name: {split: len(task.data[name][split]) for split in ("train", "dev", "test")} for name in task.languages
         },
         "clients": [len(part.labels) for part in clients.train],
-        "majority": {name: majority_accuracy(task.data[name]["test"])[1] for name in task.languages},
+        "majority": {name: majority_accuracy(task.data[name]["test"])[1] for name in clients.test},
         "parameters": count_parameters(clients.model),
         "frozen_digest": {"before": before, "after": after},
         **trained,
         "seconds": time.perf_counter() - began,
     }
-    record["mean_test"] = {
-        key: float(np.mean([scores[key] for scores in record["test"].values()])) for key in ("accuracy", "macro_f1")
-    }
+    trained_on = [record["test"][name] for name in config.languages]
+    record["mean_test"] = {key: float(np.mean([s[key] for s in trained_on])) for key in ("accuracy", "macro_f1")}
     write_json(path, record)
     shutil.rmtree(unfinished, ignore_errors=True)
     return path
@@ -221,7 +220,8 @@ def _alone(config: RunConfig, on_progress, folder: Path) -> dict:
                 seed=derive_seed(config.seed, 0, number),
                 on_epoch=(lambda entry, job=job: on_progress({"job": job, **entry})) if on_progress else None,
             )
-            scores = {name: tuning.evaluate(clients.model, clients.test[name])._asdict() for name in languages}
+            scored = languages if config.setting == "local" else clients.test
+            scores = {name: tuning.evaluate(clients.model, clients.test[name])._asdict() for name in scored}
             done = {"epochs": history, "test": scores}
             write_json(kept, done)
         epochs[job] = done["epochs"]

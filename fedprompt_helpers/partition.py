@@ -5,6 +5,7 @@ import io
 import math
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from datasets import Dataset, concatenate_datasets
@@ -13,7 +14,7 @@ from flwr_datasets.partitioner import DirichletPartitioner, IidPartitioner, Natu
 from .errors import FedPromptError, check_choice
 from .tasks import Task
 
-SCHEMES = ("language", "iid", "dirichlet-label", "dirichlet-language")
+SCHEMES = ("language", "mapping", "iid", "dirichlet-label", "dirichlet-language", "dirichlet-both")
 
 
 def pool(task: Task, split: str = "train") -> Dataset:
@@ -32,7 +33,13 @@ def pool(task: Task, split: str = "train") -> Dataset:
 
 
 def partition(
-    task: Task, scheme: str = "language", *, clients: int | None = None, alpha: float | None = None, seed: int = 0
+    task: Task,
+    scheme: str = "language",
+    *,
+    clients: int | None = None,
+    alpha: float | None = None,
+    mapping: Sequence[Sequence[str]] | None = None,
+    seed: int = 0,
 ) -> list[Dataset]:
     """Deal the training examples of a task to clients; each example goes to exactly one.
 
@@ -41,15 +48,19 @@ def partition(
     task : Task
         The task.
     scheme : str
-        ``"language"``: one client a language. ``"iid"``: shuffled and dealt evenly. ``"dirichlet-label"`` and
-        ``"dirichlet-language"``: the examples are shuffled, then each class (or language) is cut at shares drawn
-        from a symmetric Dirichlet distribution, the procedure of Yurochkin et al. (2019, arXiv:1905.12022) as
-        ``flwr_datasets.partitioner.DirichletPartitioner`` has it. If a client gets nothing, all shares are drawn
-        anew, at most ten times.
+        ``"language"``: one client a language, or several if `clients` is a multiple of the number of languages:
+        then each language is shuffled and dealt evenly to its own. ``"mapping"``: `mapping` names the languages of
+        each client. ``"iid"``: shuffled and dealt evenly. ``"dirichlet-label"``, ``"dirichlet-language"`` and
+        ``"dirichlet-both"``: the examples are shuffled, then each class (language, class of a language) is cut at
+        shares drawn from a symmetric Dirichlet distribution, the procedure of Yurochkin et al. (2019,
+        arXiv:1905.12022) as ``flwr_datasets.partitioner.DirichletPartitioner`` has it. If a client gets nothing, all
+        shares are drawn anew, at most ten times.
     clients : int, optional
         Number of clients; default: as many as languages.
     alpha : float, optional
         Dirichlet concentration, above 0. Small: a class sits with few clients. Large: evenly spread.
+    mapping : sequence of sequences of str, optional
+        For ``"mapping"``: the languages of client 0, of client 1, and so on; each language once.
     seed : int
         Governs the order and the draw; 0 or more.
 
@@ -65,7 +76,8 @@ def partition(
         would hold nothing.
     """
     check_choice("partition", scheme, SCHEMES)
-    clients = len(task.languages) if clients is None else clients
+    groups = check_mapping(mapping, task.languages) if scheme == "mapping" else [[name] for name in task.languages]
+    clients = len(groups) if clients is None else clients
     if not isinstance(clients, int | np.integer) or clients < 1:
         raise FedPromptError(f"clients is {clients!r}; it must be a whole number of at least 1, for example 5")
     if seed < 0:
@@ -76,27 +88,32 @@ def partition(
             f"{clients} clients for {len(dataset)} training examples: some client would hold nothing; "
             "use fewer clients or more data"
         )
-    if scheme == "language":
-        if clients != len(task.languages):
-            raise FedPromptError(
-                f"{clients} clients for {len(task.languages)} languages: by language there is one client each; "
-                "leave clients out or choose another partition"
-            )
-        if empty := [language for language in task.languages if not len(task.data[language]["train"])]:
-            raise FedPromptError(f"no training examples in {', '.join(empty)}: leave the language out of the task")
-        partitioner = NaturalIdPartitioner(partition_by="language")
-    else:
-        # Both partitioners below cut runs of rows. The pooled rows come language by language: shuffle them first,
-        # or a cut by label would be a cut by language too.
+    if empty := [language for language in task.languages if not len(task.data[language]["train"])]:
+        raise FedPromptError(f"no training examples in {', '.join(empty)}: leave the language out of the task")
+    if clients != len(groups) or scheme not in ("language", "mapping"):
+        # The partitioners below cut runs of rows. The pooled rows come language by language: shuffle them first, or
+        # a cut by label would be a cut by language too.
         dataset = dataset.select(np.random.default_rng([seed, 1]).permutation(len(dataset)))
+    if scheme in ("language", "mapping"):
+        if clients % len(groups) or (scheme == "mapping" and clients != len(groups)):
+            raise FedPromptError(
+                f"{clients} clients for {len(groups)} languages or groups of languages: by language there is one "
+                "client each, or a multiple of it; leave clients out or choose another partition"
+            )
+        dataset = dataset.add_column("client", _holders(dataset["language"][:], groups, clients // len(groups)))
+        partitioner = NaturalIdPartitioner(partition_by="client")
     if scheme == "iid":
         partitioner = IidPartitioner(num_partitions=clients)
-    elif scheme != "language":
+    elif scheme.startswith("dirichlet"):
         if not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
             raise FedPromptError(f"alpha is {alpha!r}; a Dirichlet concentration must be above 0, for example 0.5")
+        column = scheme.removeprefix("dirichlet-")
+        if column == "both":
+            pairs = zip(dataset["language"][:], dataset["label"][:], strict=True)
+            dataset = dataset.add_column(column, [f"{language} {label}" for language, label in pairs])
         partitioner = DirichletPartitioner(
             num_partitions=clients,
-            partition_by=scheme.removeprefix("dirichlet-"),
+            partition_by=column,
             alpha=float(alpha),
             min_partition_size=1,
             self_balancing=False,
@@ -112,10 +129,41 @@ def partition(
             f"{clients} clients at alpha {alpha} leave a client without examples; raise alpha, "
             "use fewer clients, or take another seed"
         ) from error
-    if scheme == "language":
-        names = {part["language"][0]: part for part in parts}
-        parts = [names[language] for language in task.languages]
-    return parts
+    if "client" in dataset.column_names:
+        parts.sort(key=lambda part: part["client"][0])
+    return [part.remove_columns([c for c in ("client", "both") if c in part.column_names]) for part in parts]
+
+
+def check_mapping(mapping: Sequence[Sequence[str]] | None, languages: Sequence[str]) -> list[list[str]]:
+    """Return a mapping of clients to languages as lists, if it names each language just once.
+
+    Raises
+    ------
+    FedPromptError
+        If it is missing, or a language is missing, repeated or unknown.
+    """
+    if not mapping:
+        raise FedPromptError("the partition 'mapping' needs a mapping: for each client, the languages that it holds")
+    named = Counter(name for group in mapping for name in group)
+    for name in named:
+        check_choice("language in the mapping", name, languages)
+    wrong = [name for name in languages if named[name] != 1]
+    if wrong or not all(mapping):
+        what = f"names {wrong[0]} {named[wrong[0]]} times" if wrong else "has a client without a language"
+        raise FedPromptError(f"the mapping {what}; name each language once, and at least one for each client")
+    return [list(group) for group in mapping]
+
+
+def _holders(languages: list[str], groups: list[list[str]], each: int) -> list[int]:
+    """Number the client of each row: its group's, or its group's several by turns."""
+    group_of = {name: i for i, group in enumerate(groups) for name in group}
+    seen: Counter = Counter()
+    holders = []
+    for language in languages:
+        group = group_of[language]
+        holders.append(group * each + seen[group] % each)
+        seen[group] += 1
+    return holders
 
 
 def counts(parts: list[Dataset], task: Task, by: str = "label") -> np.ndarray:

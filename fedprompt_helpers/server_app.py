@@ -161,7 +161,7 @@ def serve(grid: Grid, config: RunConfig, on_round: OnRound | None = None, checkp
         if on_round:
             on_round(entry)
     test, _, _, outcome.client_digests = _score(grid, outcome.arrays, "test", outcome.best_round, names)
-    outcome.test = {name: test[name] for name in config.languages}
+    outcome.test = {name: test[name] for name in config.languages + config.unseen}
     return outcome
 
 

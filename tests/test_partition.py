@@ -37,7 +37,13 @@ def cases(draw):
     task = make_task(draw(st.lists(st.integers(3, 25), min_size=1, max_size=5)))
     scheme = draw(st.sampled_from(SCHEMES))
     arguments = {"seed": draw(st.integers(0, 2**32))}
-    if scheme != "language":
+    if scheme == "language":
+        arguments["clients"] = len(task.languages) * draw(st.integers(1, 3))
+    elif scheme == "mapping":
+        shuffled = draw(st.permutations(task.languages))
+        cut = draw(st.integers(1, len(shuffled)))
+        arguments["mapping"] = [shuffled[:cut], *([name] for name in shuffled[cut:])]
+    else:
         arguments["clients"] = draw(st.integers(1, 6))
     if scheme.startswith("dirichlet"):
         arguments["alpha"] = draw(st.floats(0.01, 1000))
@@ -59,7 +65,7 @@ def test_every_example_lands_with_exactly_one_client(case):
             assert "leave a client without examples" in str(error)
             assert arguments["alpha"] < 1 or len(everything) < 10 * arguments["clients"]
         return
-    assert len(parts) == arguments.get("clients", len(task.languages))
+    assert len(parts) == arguments.get("clients", len(arguments.get("mapping", task.languages)))
     assert all(len(part) for part in parts)
     assert Counter(row for part in parts for row in rows(part)) == Counter(everything)
     again = partition(task, scheme, **arguments)
@@ -102,7 +108,7 @@ def test_by_language_gives_each_language_its_own_data_in_order():
 
 def test_the_parts_keep_the_label_names():
     task = make_task([9, 9])
-    for scheme in SCHEMES:
+    for scheme in set(SCHEMES) - {"mapping"}:
         for part in partition(task, scheme, alpha=10):
             assert part.column_names == ["text", "label", "language"]
             assert tuple(part.features["label"].names) == LABELS
@@ -204,3 +210,27 @@ def test_mean_total_variation_by_hand(table, distance):
 def test_a_client_without_examples_has_no_distance():
     with pytest.raises(FedPromptError, match="holds no examples"):
         mean_total_variation(np.array([[1, 2], [0, 0]]))
+
+
+def test_several_clients_a_language_and_groups_of_languages():
+    task = make_task([20, 21, 22])
+    parts = partition(task, "language", clients=6)
+    held = counts(parts, task, "language")
+    assert held.tolist() == [[10, 0, 0], [10, 0, 0], [0, 11, 0], [0, 10, 0], [0, 0, 11], [0, 0, 11]]
+    parts = partition(task, "mapping", mapping=[["af"], ["sw", "cy"]])
+    assert counts(parts, task, "language").tolist() == [[0, 0, 22], [20, 21, 0]]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "expected"),
+    [
+        (None, "needs a mapping"),
+        ([["sw"], ["cy"]], "names af 0 times"),
+        ([["sw", "cy"], ["af", "sw"]], "names sw 2 times"),
+        ([["sw", "cy", "af"], []], "without a language"),
+        ([["sw", "cy", "ag"]], "nearest: "),
+    ],
+)
+def test_a_mapping_that_does_not_fit(mapping, expected):
+    with pytest.raises(FedPromptError, match=expected):
+        partition(make_task([20, 20, 20]), "mapping", mapping=mapping)
