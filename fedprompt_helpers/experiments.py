@@ -106,7 +106,7 @@ def run(
         "labels": list(task.labels),
         "notes": list(task.notes),
         "examples": {
-            name: {split: len(task.data[name][split]) for split in ("train", "dev", "test")} for name in task.languages
+            name: {split: len(task.data[name][split]) for split in ("train", "dev", "test")} for name in clients.test
         },
         "clients": [len(part.labels) for part in clients.train],
         "majority": {name: majority_accuracy(task.data[name]["test"])[1] for name in clients.test},
