@@ -23,7 +23,8 @@ class Progress:
         return self
 
     def __exit__(self, *_):
-        """Close the bar."""
+        """Close the bar; wipe it if nothing was done, so that an error stands alone."""
+        self.bar.leave = self.bar.n > 0
         self.bar.close()
 
     def __call__(self, entry: dict) -> None:

