@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -102,14 +101,6 @@ def test_head_depends_on_the_seed_and_on_nothing_else():
 def test_encoder_is_frozen_and_head_is_not(backbone):
     assert not any(p.requires_grad for p in backbone.model.base_model.parameters())
     assert all(p.requires_grad for p in backbone.model.classifier.parameters())
-
-
-def test_loads_in_three_seconds_from_cache():
-    load_backbone(num_labels=2)
-    began = time.perf_counter()
-    load_backbone(num_labels=2)
-    # A wide margin over the measured time: this fails if the cache is not used at all.
-    assert time.perf_counter() - began < 6
 
 
 @pytest.fixture
