@@ -21,7 +21,7 @@ def outcome():
 def test_it_learns_over_the_rounds(outcome):
     losses = [entry["dev_loss"] for entry in outcome.rounds]
     assert len(losses) == 3
-    assert losses[-1] < losses[0] * 0.8
+    assert losses[-1] < losses[0] - 0.2
     assert np.mean([scores["accuracy"] for scores in outcome.test.values()]) > 0.35  # 12 classes
 
 
