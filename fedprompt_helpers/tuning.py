@@ -12,12 +12,15 @@ import torch
 from sklearn.metrics import f1_score
 
 from .errors import FedPromptError, check_choice
+from .frozen_layers import speed_up
 
 # PEFT asks Transformers a question that Transformers has renamed; nothing a reader could mend.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
 
 METHODS = ("prompt-tuning", "p-tuning", "prefix-tuning", "lora", "head", "full")
 PRECISIONS = ("auto", "float32", "bfloat16")
+PROMPT_INITS = {"vocabulary": peft.PromptTuningInit.SAMPLE_VOCAB, "random": peft.PromptTuningInit.RANDOM}
+"""Where prompt tuning starts, and PEFT's name for it."""
 
 
 class Encoded(NamedTuple):
@@ -51,7 +54,13 @@ def compute_dtype(precision: str, method: str) -> torch.dtype:
 
 
 def prepare(
-    model: torch.nn.Module, method: str, *, virtual_tokens: int = 8, lora_rank: int = 8, seed: int = 0
+    model: torch.nn.Module,
+    method: str,
+    *,
+    virtual_tokens: int = 8,
+    prompt_init: str = "vocabulary",
+    lora_rank: int = 8,
+    seed: int = 0,
 ) -> torch.nn.Module:
     """Add what `method` trains to a backbone and freeze the rest.
 
@@ -65,6 +74,10 @@ def prepare(
         layer, LoRA (Hu et al. 2022) low-rank changes of the query and value matrices. All also train the head.
     virtual_tokens : int
         How many virtual tokens the three prompt methods put before the text, at least 1.
+    prompt_init : str
+        Where prompt tuning starts: ``"vocabulary"``, the vectors of words drawn from the vocabulary (Lester et al.
+        2021, section 3.2), or ``"random"``, PEFT's default: normal vectors, many times as long as a word's, which
+        hardly turn at the learning rates used here. The other methods do not use it.
     lora_rank : int
         Rank of LoRA's matrices.
     seed : int
@@ -78,16 +91,18 @@ def prepare(
     Raises
     ------
     FedPromptError
-        If the method is unknown or `virtual_tokens` is below 1.
+        If the method or `prompt_init` is unknown or `virtual_tokens` is below 1.
     """
     check_choice("method", method, METHODS)
+    check_choice("prompt_init", prompt_init, PROMPT_INITS)
     if virtual_tokens < 1:
         raise FedPromptError(f"virtual_tokens is {virtual_tokens}; a prompt needs at least 1 virtual token")
     common = {"task_type": peft.TaskType.SEQ_CLS}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if method == "prompt-tuning":
-            config = peft.PromptTuningConfig(num_virtual_tokens=virtual_tokens, **common)
+            start = PROMPT_INITS[prompt_init]
+            config = peft.PromptTuningConfig(num_virtual_tokens=virtual_tokens, prompt_tuning_init=start, **common)
         elif method == "p-tuning":
             config = peft.PromptEncoderConfig(num_virtual_tokens=virtual_tokens, encoder_hidden_size=128, **common)
         elif method == "prefix-tuning":
@@ -106,7 +121,7 @@ def prepare(
     if not getattr(head, "takes_float32", False):
         head.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
         head.takes_float32 = True
-    return prepared.eval()
+    return speed_up(prepared.eval()) if method in ("prompt-tuning", "p-tuning", "head") else prepared.eval()
 
 
 def _head(model: torch.nn.Module) -> torch.nn.Module:

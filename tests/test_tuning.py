@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fedprompt_helpers import tuning
-from fedprompt_helpers.accounting import count_parameters, frozen_digest
+from fedprompt_helpers.accounting import backbone_digest, count_parameters
 from fedprompt_helpers.backbones import load_backbone
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.tasks import load_task, majority_accuracy
@@ -38,11 +38,11 @@ def ready(method, task, precision="float32", seed=0):
 def test_each_method_trains_just_its_parameters(method, task):
     model, tokenizer = ready(method, task, "auto")
     data = tuning.encode(task.data["cy"]["train"].select(range(16)), tokenizer)
-    arrays, digest = tuning.trainable_arrays(model), frozen_digest(model)
+    arrays, digest = tuning.trainable_arrays(model), backbone_digest(model)
     assert count_parameters(model)["trainable"] == EXPECTED[method]
     tuning.train(model, data, epochs=1, batch_size=8)
     after = tuning.trainable_arrays(model)
-    assert frozen_digest(model) == digest
+    assert backbone_digest(model) == digest
     assert all(values.dtype == np.float32 for values in after.values())
     changed = {name for name in arrays if not np.array_equal(arrays[name], after[name])}
     assert any("classifier" in name for name in changed)
@@ -128,3 +128,28 @@ def test_bad_values_name_the_next_step(task):
         tuning.train(model, data, epochs=30, learning_rate=1e25)
     with pytest.raises(FedPromptError, match="nearest: p-tuning"):
         tuning.prepare(model, "ptuning")
+
+
+def test_prompt_tuning_starts_from_words_or_at_random(task):
+    model, _ = load_backbone(num_labels=len(task.labels))
+    words = {row.numpy().tobytes() for row in model.get_input_embeddings().weight.detach()}
+    lengths = {}
+    for start in tuning.PROMPT_INITS:
+        fresh, _ = load_backbone(num_labels=len(task.labels))
+        arrays = tuning.trainable_arrays(tuning.prepare(fresh, "prompt-tuning", prompt_init=start, seed=3))
+        prompt = arrays["prompt_encoder.default.embedding.weight"]
+        assert all((row.tobytes() in words) == (start == "vocabulary") for row in prompt)
+        lengths[start] = np.linalg.norm(prompt, axis=1).mean()
+    # Why it matters: PEFT's own start is many times as long as a word, and a long vector turns slowly.
+    assert lengths["random"] > 5 * lengths["vocabulary"]
+    with pytest.raises(FedPromptError, match="prompt_init"):
+        tuning.prepare(fresh, "prompt-tuning", prompt_init="words")
+
+
+def test_the_digest_shows_an_encoder_that_nobody_froze(task):
+    model, tokenizer = ready("p-tuning", task)
+    model.base_model.requires_grad_(True)
+    before = backbone_digest(model)
+    data = tuning.encode(task.data["cy"]["train"].select(range(4)), tokenizer)
+    tuning.train(model, data, epochs=1, batch_size=4)
+    assert backbone_digest(model) != before
