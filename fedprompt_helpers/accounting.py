@@ -88,8 +88,15 @@ def count_without_weights(backbone: str, method: str, *, num_labels: int, virtua
     return count | {"trainable_head_twice": count["trainable"] + copy}
 
 
-def frozen_digest(model: torch.nn.Module) -> str:
-    """Hash the bits of every frozen weight, to prove that training left them as they were.
+def is_added(name: str) -> bool:
+    """Tell whether a parameter is one that a method adds to the pretrained encoder: head, prompt or LoRA matrix."""
+    return is_head(name) or "prompt_encoder" in name or "lora_" in name
+
+
+def backbone_digest(model: torch.nn.Module) -> str:
+    """Hash the bits of every weight of the pretrained encoder, to prove that training left them as they were.
+
+    It hashes by name, whatever ``requires_grad`` says: an encoder that somebody forgot to freeze shows.
 
     Returns
     -------
@@ -98,7 +105,7 @@ def frozen_digest(model: torch.nn.Module) -> str:
     """
     hasher = xxhash.xxh3_128()
     for name, parameter in sorted(model.named_parameters()):
-        if not parameter.requires_grad:
+        if not is_added(name):
             hasher.update(name.encode())
             hasher.update(parameter.detach().contiguous().view(torch.uint8).numpy())
     return hasher.hexdigest()

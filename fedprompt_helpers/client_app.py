@@ -9,7 +9,7 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from . import tuning
-from .accounting import frozen_digest
+from .accounting import backbone_digest
 from .clients import Clients, derive_seed, load_clients
 from .config import RunConfig
 from .updates import Arrays, from_record, pack_update, to_record
@@ -74,7 +74,7 @@ def make_client_app(config: RunConfig, mods: Sequence = (), state_folder: str | 
         _load_whole(clients, from_record(message.content["arrays"]), _load_own(state_folder, client, number))
         content = RecordDict({"metrics": MetricRecord({"partition-id": client})})
         if split == "test":
-            content["proof"] = ConfigRecord({"frozen-digest": frozen_digest(clients.model)})
+            content["proof"] = ConfigRecord({"backbone-digest": backbone_digest(clients.model)})
             if config.personal_epochs and clients.languages_of(client):
                 _personalise(config, clients, client)
         for language in clients.languages_of(client, split):
@@ -98,18 +98,24 @@ def _load_whole(clients: Clients, received: Arrays, own: Arrays) -> Arrays:
 
 
 def _personalise(config: RunConfig, clients: Clients, client: int) -> None:
-    """Train a few epochs on the client's own examples after the federation, with early stopping on its dev split."""
+    """Train a few epochs on the client's own examples after the federation; keep what is best on its dev split.
+
+    What came from the federation is a candidate too: an epoch that does not lower the dev loss changes nothing.
+    """
     dev = tuning.join([clients.dev[name] for name in clients.languages_of(client)])
-    tuning.train(
+    common, loss = tuning.trainable_arrays(clients.model), tuning.evaluate(clients.model, dev).loss
+    history = tuning.train(
         clients.model,
         clients.train[client],
         dev,
         epochs=config.personal_epochs,
         learning_rate=config.learning_rate,
         batch_size=config.batch_size,
-        patience=config.patience,
+        patience=config.patience or config.personal_epochs,
         seed=derive_seed(config.seed, 0, client),
     )
+    if min(entry["dev_loss"] for entry in history) >= loss:
+        tuning.load_arrays(clients.model, common)
 
 
 def _own_path(folder: str, client: int, number: int) -> Path:

@@ -67,6 +67,7 @@ def load_clients(config: RunConfig) -> Clients:
         config.languages + config.unseen,
         seed=config.seed,
         train_size=config.train_size,
+        dev_size=config.dev_size,
         data_dir=config.data_dir,
         text_field=config.text_field,
     )
@@ -85,7 +86,13 @@ def load_clients(config: RunConfig) -> Clients:
         seed=config.seed,
         dtype=tuning.compute_dtype(config.precision, config.method),
     )
-    model = tuning.prepare(model, config.method, virtual_tokens=config.virtual_tokens, seed=config.seed)
+    model = tuning.prepare(
+        model,
+        config.method,
+        virtual_tokens=config.virtual_tokens,
+        prompt_init=config.prompt_init,
+        seed=config.seed,
+    )
 
     def encode(split) -> Encoded:
         return tuning.encode(split, tokenizer, max_length=config.max_length)

@@ -7,7 +7,7 @@ import math
 from .errors import FedPromptError, check_choice
 from .partition import SCHEMES, check_mapping
 from .tasks import TASKS, available_languages, check_text_field
-from .tuning import METHODS, PRECISIONS
+from .tuning import METHODS, PRECISIONS, PROMPT_INITS
 from .updates import UPDATE_PRECISIONS
 
 TRACKS = {
@@ -18,6 +18,7 @@ TRACKS = {
         "backbone": "FacebookAI/xlm-roberta-base",
         "method": "prompt-tuning",
         "virtual_tokens": 8,
+        "prompt_init": "random",
         "learning_rate": 1e-3,
         "patience": 5,
         "batch_size": 32,
@@ -49,9 +50,13 @@ class RunConfig:
         What is trained, one of ``fedprompt_helpers.tuning.METHODS``.
     virtual_tokens : int
         Virtual tokens of the prompt methods; 8 by our reading of the paper's parameter count.
+    prompt_init : str
+        Where prompt tuning starts: ``"vocabulary"`` (vectors of drawn words) or ``"random"`` (PEFT's default). The
+        paper does not state it.
     setting : str
         ``"federated"``; ``"local"``: each language alone; ``"centralised"``: all languages pooled. Local and
-        centralised training get ``rounds * local_epochs`` epochs: the same examples seen as the federation.
+        centralised training get as many epochs as the federation's clients: ``rounds * local_epochs`` and
+        `personal_epochs`.
     rounds, local_epochs : int
         Rounds of federated training, and epochs that each client trains in a round. The paper does not state
         them.
@@ -65,6 +70,9 @@ class RunConfig:
         Longest text in tokens; the rest is cut.
     train_size : int or None
         Training examples a language at most; None takes all.
+    dev_size : int or None
+        Dev examples a language at most, drawn at random; None takes all. With few training examples a large dev
+        split would be an unreal luxury, and it costs time in every round.
     partition : str
         Who holds what, one of ``fedprompt_helpers.partition.SCHEMES``.
     clients : int or None
@@ -104,6 +112,7 @@ class RunConfig:
     backbone: str = "pocket"
     method: str = "p-tuning"
     virtual_tokens: int = 8
+    prompt_init: str = "vocabulary"
     setting: str = "federated"
     rounds: int = 5
     local_epochs: int = 2
@@ -112,6 +121,7 @@ class RunConfig:
     patience: int | None = 5
     max_length: int = 64
     train_size: int | None = None
+    dev_size: int | None = None
     partition: str = "language"
     clients: int | None = None
     alpha: float | None = None
@@ -131,7 +141,7 @@ class RunConfig:
     text_field: str | None = None
 
     def __post_init__(self):
-        """Check every value.
+        """Check every value, but not whether the task has the languages: see ``check_languages``.
 
         Raises
         ------
@@ -146,6 +156,7 @@ class RunConfig:
         check_choice("method", self.method, METHODS)
         check_choice("setting", self.setting, SETTINGS)
         check_choice("precision", self.precision, PRECISIONS)
+        check_choice("prompt_init", self.prompt_init, PROMPT_INITS)
         check_choice("partition", self.partition, SCHEMES)
         check_choice("aggregation", self.aggregation, AGGREGATIONS)
         check_choice("update precision", self.update_precision, UPDATE_PRECISIONS)
@@ -157,12 +168,9 @@ class RunConfig:
         repeated = {x for x in named if named.count(x) > 1}
         if repeated:
             raise FedPromptError(f"language {sorted(repeated)[0]!r} is given twice; name each once")
-        available = available_languages(self.task, self.data_dir)
-        for language in named:
-            check_choice("language", language, available)
         for name in ("rounds", "local_epochs", "batch_size", "virtual_tokens", "max_length"):
             self._at_least_one(name, getattr(self, name))
-        for name in ("patience", "train_size", "clients"):
+        for name in ("patience", "train_size", "dev_size", "clients"):
             if getattr(self, name) is not None:
                 self._at_least_one(name, getattr(self, name))
         if not 0 < self.learning_rate < 10:
@@ -200,6 +208,18 @@ class RunConfig:
                 "Dirichlet partition"
             )
 
+    def check_languages(self) -> None:
+        """Check that the task has the languages: in the folder of its files, or on the hub.
+
+        Raises
+        ------
+        FedPromptError
+            Naming the nearest available languages.
+        """
+        available = available_languages(self.task, self.data_dir)
+        for language in self.languages + self.unseen:
+            check_choice("language", language, available)
+
     def _at_least_one(self, name: str, value) -> None:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise FedPromptError(f"{name} is {value!r}; it must be a whole number of at least 1")
@@ -208,6 +228,11 @@ class RunConfig:
     def num_clients(self) -> int:
         """Number of clients of the federation."""
         return self.clients or len(self.mapping or self.languages)
+
+    @property
+    def epochs(self) -> int:
+        """How often each training example is seen at most, in every setting: the equal budget."""
+        return self.rounds * self.local_epochs + self.personal_epochs
 
     def to_dict(self) -> dict:
         """Return the configuration as JSON-ready values."""

@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from . import tuning
-from .accounting import count_parameters, frozen_digest
-from .clients import derive_seed, load_clients
+from .accounting import backbone_digest, count_parameters
+from .alone import train_alone
+from .clients import load_clients
 from .config import RunConfig
 from .errors import FedPromptError
+from .files import write_json
 from .tasks import majority_accuracy
 
 FORMAT = 1
@@ -82,13 +84,13 @@ def run(
     _check_writable(path.parent)
     began = time.perf_counter()
     clients = load_clients(config)
-    before = frozen_digest(clients.model)
+    before = backbone_digest(clients.model)
     unfinished = path.parent / f".{path.stem}.unfinished"
     if again:
         shutil.rmtree(unfinished, ignore_errors=True)
-    job = _federated if config.setting == "federated" else _alone
+    job = _federated if config.setting == "federated" else train_alone
     trained = job(config, on_progress, unfinished)
-    after = frozen_digest(clients.model)
+    after = backbone_digest(clients.model)
     digests = {before, after, *trained.pop("client_digests", [])}
     if config.method != "full" and len(digests) != 1:
         raise FedPromptError("the frozen backbone changed during training; please report this as a bug")
@@ -109,9 +111,10 @@ def run(
             name: {split: len(task.data[name][split]) for split in ("train", "dev", "test")} for name in clients.test
         },
         "clients": [len(part.labels) for part in clients.train],
+        "budget": _budget(config, [len(part.labels) for part in clients.train]),
         "majority": {name: majority_accuracy(task.data[name]["test"])[1] for name in clients.test},
         "parameters": count_parameters(clients.model),
-        "frozen_digest": {"before": before, "after": after},
+        "backbone_digest": {"before": before, "after": after},
         **trained,
         "seconds": time.perf_counter() - began,
     }
@@ -120,16 +123,6 @@ def run(
     write_json(path, record)
     shutil.rmtree(unfinished, ignore_errors=True)
     return path
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write a JSON file whole or not at all: to a temporary name, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_record(path: str | Path) -> dict:
@@ -176,6 +169,16 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def _budget(config: RunConfig, clients: list[int]) -> dict:
+    """State the equal-budget rule, and what it comes to here."""
+    return {
+        "rule": "every setting sees each training example rounds * local_epochs + personal_epochs times at most, and "
+        "stops early on the dev loss after `patience` epochs without a lower one",
+        "epochs": config.epochs,
+        "examples_seen_at_most": config.epochs * sum(clients),
+    }
+
+
 def _federated(config: RunConfig, on_progress, folder: Path) -> dict:
     from .federation import simulate
 
@@ -187,43 +190,3 @@ def _federated(config: RunConfig, on_progress, folder: Path) -> dict:
         "client_digests": outcome.client_digests,
         "test": outcome.test,
     }
-
-
-def _alone(config: RunConfig, on_progress, folder: Path) -> dict:
-    """Train each language alone, or all pooled, for as many epochs as the federation's clients see.
-
-    Each finished training is kept in `folder`, so that a run that was stopped goes on after it.
-    """
-    clients = load_clients(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    if config.setting == "local":
-        jobs = {name: ([name], clients.train[i]) for i, name in enumerate(clients.task.languages)}
-    else:
-        jobs = {"all": (list(clients.task.languages), tuning.join(clients.train))}
-    epochs, test = {}, {}
-    for number, (job, (languages, train)) in enumerate(jobs.items()):
-        kept = folder / f"{job}.json"
-        if kept.exists():
-            done = json.loads(kept.read_text())
-            for entry in done["epochs"] if on_progress else ():
-                on_progress({"job": job, **entry})
-        else:
-            tuning.load_arrays(clients.model, clients.initial)
-            history = tuning.train(
-                clients.model,
-                train,
-                tuning.join([clients.dev[name] for name in languages]),
-                epochs=config.rounds * config.local_epochs,
-                learning_rate=config.learning_rate,
-                batch_size=config.batch_size,
-                patience=config.patience,
-                seed=derive_seed(config.seed, 0, number),
-                on_epoch=(lambda entry, job=job: on_progress({"job": job, **entry})) if on_progress else None,
-            )
-            scored = languages if config.setting == "local" else clients.test
-            scores = {name: tuning.evaluate(clients.model, clients.test[name])._asdict() for name in scored}
-            done = {"epochs": history, "test": scores}
-            write_json(kept, done)
-        epochs[job] = done["epochs"]
-        test |= done["test"]
-    return {"epochs": epochs, "test": test}

@@ -41,7 +41,7 @@ class Outcome:
     message_parameters : int
         Numbers in the arrays that a client sends back.
     client_digests : list of str
-        ``accounting.frozen_digest`` of the backbone in each client's process after the last round.
+        ``accounting.backbone_digest`` of the backbone in each client's process after the last round.
     """
 
     rounds: list[dict] = dataclasses.field(default_factory=list)
@@ -253,7 +253,7 @@ def _score(grid: Grid, arrays: Arrays, split: str, number: int, names: dict) -> 
                 if key.startswith("scores."):
                     scores[key.removeprefix("scores.")] = dict(record)
                 elif key == "proof":
-                    digests.append(record["frozen-digest"])
+                    digests.append(record["backbone-digest"])
         if not waiting:
             break
     else:

@@ -149,6 +149,7 @@ def load_task(
     *,
     seed: int = 0,
     train_size: int | None = None,
+    dev_size: int | None = None,
     data_dir: str | Path | None = None,
     text_field: str | None = None,
 ) -> Task:
@@ -168,6 +169,8 @@ def load_task(
     train_size : int, optional
         At most so many training examples a language, drawn by class in turn. A smaller set is a part of a
         larger one with the same seed.
+    dev_size : int, optional
+        At most so many dev examples a language, drawn at random.
     data_dir : path, optional
         Folder of the task's files, or of several tasks' files in folders of their own; see the notes below.
         Left out, it is the environment variable FEDPROMPT_DATA, and without that the Hugging Face hub.
@@ -192,8 +195,8 @@ def load_task(
     Raises
     ------
     FedPromptError
-        If the task, a language or the `text_field` is unknown, a language is given twice, `train_size` is not
-        positive, a file has a fault, or the hub cannot be reached or has other data than expected.
+        If the task, a language or the `text_field` is unknown, a language is given twice, `train_size` or `dev_size` is
+        not positive, a file has a fault, or the hub cannot be reached or has other data than expected.
     """
     check_text_field(name, text_field)
     offered = available_languages(name, data_dir)
@@ -206,8 +209,9 @@ def load_task(
         raise FedPromptError(f"no language given; choose some of: {', '.join(offered)}")
     if repeated := [language for language, times in Counter(chosen).items() if times > 1]:
         raise FedPromptError(f"language given twice: {', '.join(repeated)}; name each language once")
-    if train_size is not None and train_size < 1:
-        raise FedPromptError(f"train_size is {train_size}; it must be 1 or more, or None for all examples")
+    for what, size in (("train_size", train_size), ("dev_size", dev_size)):
+        if size is not None and size < 1:
+            raise FedPromptError(f"{what} is {size}; it must be 1 or more, or None for all examples")
 
     loaded = TASKS[name].load(chosen, seed, None if data_dir is None else Path(data_dir), text_field)
     data, notes = {}, list(loaded.notes)
@@ -215,7 +219,12 @@ def load_task(
         rng = random.Random(f"{name}-{seed}-{language}-classes")
         order = _by_class_in_turn(splits["train"]["label"], rng)
         train = {column: [values[i] for i in order[:train_size]] for column, values in splits["train"].items()}
-        splits = splits | {"train": train}
+        rng = random.Random(f"{name}-{seed}-{language}-dev")
+        drawn = range(len(splits["dev"]["label"]))
+        if dev_size is not None and dev_size < len(drawn):
+            drawn = sorted(rng.sample(drawn, dev_size))
+        dev = {column: [values[i] for i in drawn] for column, values in splits["dev"].items()}
+        splits = splits | {"train": train, "dev": dev}
         data[language] = DatasetDict({split: _dataset(splits[split], loaded.labels) for split in SPLITS})
         notes += remarks
     return Task(name, chosen, loaded.labels, data, tuple(notes))

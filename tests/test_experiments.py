@@ -44,7 +44,7 @@ def test_run_writes_one_whole_record(record):
     assert content["message_parameters"] == content["parameters"]["trainable"]
     assert content["versions"]["flwr"]
     assert content["seconds"] > 0
-    assert content["frozen_digest"]["before"] == content["frozen_digest"]["after"]
+    assert content["backbone_digest"]["before"] == content["backbone_digest"]["after"]
 
 
 def test_run_shows_progress_and_table(record):

@@ -46,10 +46,10 @@ def test_only_what_is_trained_travels(outcome):
 
 
 def test_the_backbone_is_bit_identical_in_every_process(outcome):
-    from fedprompt_helpers.accounting import frozen_digest
+    from fedprompt_helpers.accounting import backbone_digest
 
     assert len(outcome.client_digests) == 3
-    assert set(outcome.client_digests) == {frozen_digest(load_clients(CONFIG).model)}
+    assert set(outcome.client_digests) == {backbone_digest(load_clients(CONFIG).model)}
 
 
 def test_the_same_seed_gives_the_same_federation(outcome):

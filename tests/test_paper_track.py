@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,9 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 from fedprompt_helpers.accounting import XLM_ROBERTA_BASE
 from fedprompt_helpers.backbones import load_backbone
 from fedprompt_helpers.config import TRACKS, RunConfig
+from fedprompt_helpers.tasks import available_languages
+
+ROOT = Path(__file__).resolve().parent.parent
 
 CATEGORIES = ["autos", "entertainment", "finance", "foodanddrink", "health", "lifestyle", "news", "sports"]
 CATEGORIES += ["travel", "video"]
@@ -57,12 +61,24 @@ def test_the_paper_track_runs_as_configured(backbone, mirror, tmp_path):
     assert {name: record["config"][name] for name in expected} == expected
     assert len(record["labels"]) == 10
     assert record["message_parameters"] == record["parameters"]["trainable"] == 8 * 32 + 32 * 32 + 32 + 32 * 10 + 10
-    assert record["frozen_digest"]["before"] == record["frozen_digest"]["after"]
+    assert record["backbone_digest"]["before"] == record["backbone_digest"]["after"]
 
 
 def test_a_record_of_the_paper_track_rebuilds_its_configuration():
     config = RunConfig(**(TRACKS["paper"] | {"mapping": None, "languages": ("en", "de")}))
     assert RunConfig.from_dict(config.to_dict()) == config
+
+
+def test_the_books_mapping_puts_fifteen_languages_on_five_clients(monkeypatch):
+    monkeypatch.delenv("FEDPROMPT_DATA", raising=False)
+    mapping = json.loads((ROOT / "book" / "xnli_on_five_clients.json").read_text(encoding="utf-8"))
+    languages = available_languages("xnli")
+    config = RunConfig(
+        **TRACKS["paper"] | {"task": "xnli", "languages": languages, "partition": "mapping", "mapping": mapping}
+    )
+    assert config.num_clients == 5
+    assert sorted(name for group in config.mapping for name in group) == sorted(languages)
+    assert len(languages) == 15
 
 
 def test_unseen_languages_are_tested_and_never_trained_on(tmp_path):

@@ -197,3 +197,19 @@ def test_guessing_scores_low_where_there_are_many_classes(everything):
 def test_importing_the_tasks_does_not_import_torch():
     script = "import sys, fedprompt_helpers.tasks; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+
+
+def test_a_smaller_dev_split_is_a_part_of_the_whole_and_nothing_else_changes(everything):
+    task = load_task("intents", ["cy"], dev_size=20)
+    texts, whole = list(task.data["cy"]["dev"]["text"]), everything.data["cy"]
+    assert len(texts) == len(set(texts)) == 20
+    assert set(texts) < set(whole["dev"]["text"])
+    for split in ("train", "test"):
+        assert task.data["cy"][split].to_dict() == whole[split].to_dict()
+    other = load_task("intents", ["cy"], dev_size=20, seed=1).data["cy"]["dev"]["text"]
+    assert texts != list(other)
+
+
+def test_a_dev_size_of_nothing_is_refused():
+    with pytest.raises(FedPromptError, match="dev_size is 0"):
+        load_task("intents", ["cy"], dev_size=0)
