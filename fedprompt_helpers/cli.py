@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
+from .cli_results import results_app
 from .errors import FedPromptError, check_choice
 from .reporting import Progress, summary
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(results_app)
 
 
 def main() -> None:
@@ -56,7 +58,11 @@ def run(
     batch_size: Annotated[int, typer.Option(help="Examples a training step.")] = 8,
     patience: Annotated[int, typer.Option(help="Stop after this many epochs without a lower dev loss; 0: never.")] = 5,
     virtual_tokens: Annotated[int, typer.Option(help="Virtual tokens of the prompt methods.")] = 8,
+    prompt_init: Annotated[
+        str, typer.Option(help="Prompt tuning starts from: vocabulary (vectors of drawn words), random.")
+    ] = "vocabulary",
     train_size: Annotated[int | None, typer.Option(help="Training examples a language at most.")] = None,
+    dev_size: Annotated[int | None, typer.Option(help="Dev examples a language at most.")] = None,
     max_length: Annotated[int, typer.Option(help="Longest text, in tokens.")] = 64,
     partition: Annotated[
         str,
@@ -96,6 +102,7 @@ def run(
         backbone=backbone,
         method=method,
         virtual_tokens=virtual_tokens,
+        prompt_init=prompt_init,
         setting=setting,
         rounds=rounds,
         local_epochs=local_epochs,
@@ -106,6 +113,7 @@ def run(
         unseen=split_names(unseen),
         max_length=max_length,
         train_size=train_size,
+        dev_size=dev_size,
         partition=partition,
         clients=clients,
         alpha=alpha,
@@ -124,6 +132,7 @@ def run(
         if context.get_parameter_source(name).name == "DEFAULT":
             values[name] = value
     config = RunConfig(**values)
+    config.check_languages()
     from . import experiments
 
     path = output / f"{experiments.record_name(config)}.json"

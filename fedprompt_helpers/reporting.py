@@ -13,7 +13,7 @@ class Progress:
         steps = config.rounds
         if config.setting != "federated":
             jobs = len(config.languages) if config.setting == "local" else 1
-            steps *= config.local_epochs * jobs
+            steps = config.epochs * jobs
         unit = "round" if config.setting == "federated" else "epoch"
         self.bar = tqdm(total=steps, unit=unit, desc="starting", dynamic_ncols=True, file=sys.stderr)
         self.sent = 0
@@ -47,6 +47,35 @@ class Progress:
         else:
             self.bar.set_description(f"{entry['job']} epoch {entry['epoch']}", refresh=False)
             self.bar.set_postfix_str(f"loss {entry['train_loss']:.3f}, dev accuracy {entry['dev_accuracy']:.2f}")
+
+
+class SweepProgress:
+    """A bar over the runs of a sweep with the time left, and what the current run does."""
+
+    def __init__(self, runs: int, name: str):
+        """Prepare a bar of so many runs."""
+        self.bar = tqdm(total=runs, unit="run", desc=name, dynamic_ncols=True, file=sys.stderr)
+        self.current = ""
+
+    def __enter__(self):
+        """Show the bar."""
+        return self
+
+    def __exit__(self, *_):
+        """Close the bar."""
+        self.bar.close()
+
+    def on_run(self, config, finished: bool) -> None:
+        """Name the run that begins, or move on by one."""
+        self.current = f"{config.setting} {config.method} seed {config.seed}"
+        self.bar.set_postfix_str(self.current, refresh=not finished)
+        if finished:
+            self.bar.update()
+
+    def on_progress(self, entry: dict) -> None:
+        """Say how far the current run is."""
+        step = f"round {entry['round']}" if "round" in entry else f"{entry['job']} epoch {entry['epoch']}"
+        self.bar.set_postfix_str(f"{self.current}: {step}, loss {entry['train_loss']:.2f}")
 
 
 def summary(record: dict) -> str:
@@ -87,5 +116,5 @@ def summary(record: dict) -> str:
 def _identical(record: dict) -> str:
     if record["config"]["method"] == "full":
         return "no, full fine-tuning changes it"
-    digest = record["frozen_digest"]
+    digest = record["backbone_digest"]
     return "yes" if digest["before"] == digest["after"] else "NO"

@@ -1,0 +1,84 @@
+"""Run a recorded configuration again and compare."""
+
+import random
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from .config import RunConfig
+from .errors import FedPromptError
+from .experiments import load_record, run
+from .results import own_interval
+
+
+class Repetition(NamedTuple):
+    """Mean test accuracy of a record and of its repetition, and the record's own 95% interval."""
+
+    recorded: float
+    repeated: float
+    low: float
+    high: float
+
+    @property
+    def inside(self) -> bool:
+        """Whether the repetition lies in the interval."""
+        return self.low <= self.repeated <= self.high
+
+
+def draw(results: str | Path, *, task: str | None = None, at_most: float = 300.0, seed: int = 0) -> Path:
+    """Draw one record among those that are cheap enough to run again.
+
+    Parameters
+    ----------
+    results : path
+        Folder of the run records.
+    task : str, optional
+        Only records of this task.
+    at_most : float
+        Longest run to draw, in seconds as recorded.
+    seed : int
+        Governs the draw.
+
+    Raises
+    ------
+    FedPromptError
+        If there is none.
+    """
+    cheap = []
+    for path in sorted(Path(results).glob("*.json")):
+        record = load_record(path)
+        if record["seconds"] <= at_most and task in (None, record["config"]["task"]):
+            cheap.append(path)
+    if not cheap:
+        raise FedPromptError(
+            f"no run record in {results} of at most {at_most:.0f} seconds{f' of task {task}' if task else ''}; "
+            "name another folder with --results, or allow more with --at-most"
+        )
+    return random.Random(f"verify-{seed}").choice(cheap)
+
+
+def repeat(path: str | Path, watch: Callable | None = None) -> Repetition:
+    """Run the configuration of a record again, in a folder that is thrown away.
+
+    Parameters
+    ----------
+    path : path
+        The record.
+    watch : callable, optional
+        Takes the configuration and gives a context manager that is called with each round or epoch, such as
+        ``reporting.Progress``.
+
+    Returns
+    -------
+    Repetition
+    """
+    old = load_record(path)
+    config = RunConfig.from_dict(old["config"])
+    with tempfile.TemporaryDirectory() as folder:
+        if watch:
+            with watch(config) as on_progress:
+                new = load_record(run(config, folder, on_progress=on_progress))
+        else:
+            new = load_record(run(config, folder))
+    return Repetition(old["mean_test"]["accuracy"], new["mean_test"]["accuracy"], *own_interval(old))
