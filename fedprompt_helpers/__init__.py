@@ -7,7 +7,7 @@ import os
 
 __version__ = "0.1.0"
 
-# Flower and Ray read these when they are imported: no telemetry, no update checks, errors only.
+# Flower, and Ray where it is used, read these when imported: no telemetry, no update checks, errors only.
 for _name, _value in {
     "FLWR_LOG_LEVEL": "ERROR",
     "FLWR_TELEMETRY_ENABLED": "0",

@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-import ray
 import torch
 
 from . import simulation, tuning
 from .accounting import backbone_digest
 from .clients import derive_seed, load_clients
 from .config import RunConfig
+from .errors import FedPromptError
 from .files import write_json
 
 POLL = 0.5
@@ -37,7 +39,7 @@ def train_alone(config: RunConfig, on_progress: Callable[[dict], None] | None, f
             for entry in json.loads((folder / f"{name}.json").read_text())["epochs"] if _kept(folder, name) else ():
                 on_progress({"job": name, **entry})
     if len(waiting) > 1 and simulation.usable_cores() > 1:
-        simulation.warm_up(config)
+        load_clients(config)  # before the processes start: they share it
         _side_by_side(config, waiting, names, on_progress, folder)
     else:
         for number in waiting:
@@ -89,27 +91,31 @@ def _train_one_elsewhere(config: RunConfig, number: int, name: str, folder: Path
 
 
 def _side_by_side(config: RunConfig, waiting: list[int], names: list[str], on_progress, folder: Path) -> None:
-    # No core is asked of Ray: the actors of an earlier federation hold them, and wait. At most one training a core.
-    remote = ray.remote(num_cpus=0)(_train_one_elsewhere)
-    waiting, running, said = list(waiting), {}, dict.fromkeys(names, 0)
+    """Train several languages, one process a core, and pass on what they say."""
     for number in waiting:
         (folder / f"{names[number]}.epochs").unlink(missing_ok=True)
-    while waiting or running:
-        while waiting and len(running) < simulation.usable_cores():
-            number = waiting.pop(0)
-            running[remote.remote(config, number, names[number], folder)] = names[number]
-        finished, _ = ray.wait(list(running), timeout=POLL)
-        for name in running.values() if on_progress else ():
-            lines = _whole_lines(folder / f"{name}.epochs")
-            for line in lines[said[name] :]:
-                on_progress(json.loads(line))
-            said[name] = len(lines)
-        for future in finished:
-            del running[future]
-            try:
-                ray.get(future)
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause from None
+    said = dict.fromkeys((names[number] for number in waiting), 0)
+    workers = min(simulation.usable_cores(), len(waiting))
+    with ProcessPoolExecutor(workers, simulation.process_context()) as pool:
+        running = {pool.submit(_train_one_elsewhere, config, number, names[number], folder) for number in waiting}
+        try:
+            while running:
+                finished, running = wait(running, POLL, FIRST_COMPLETED)
+                for name in said if on_progress else ():
+                    lines = _whole_lines(folder / f"{name}.epochs")
+                    for line in lines[said[name] :]:
+                        on_progress(json.loads(line))
+                    said[name] = len(lines)
+                for future in finished:
+                    future.result()
+        except BrokenProcessPool as error:
+            raise FedPromptError(
+                "a process that trained a language was killed, perhaps for want of memory; what is finished is kept: "
+                "free some memory and give the same command again"
+            ) from error
+        finally:
+            for future in running:
+                future.cancel()
 
 
 def _whole_lines(path: Path) -> list[str]:

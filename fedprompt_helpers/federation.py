@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import simulation
 from .client_app import make_client_app
+from .clients import load_clients
 from .config import RunConfig
 from .errors import FedPromptError
 from .server_app import OnRound, Outcome, make_server_app, make_strategy
@@ -19,7 +21,7 @@ def simulate(
     folder: str | Path | None = None,
     mods: Sequence = (),
 ) -> Outcome:
-    """Run the federation on this machine: Flower's simulation with Ray, one actor a core.
+    """Run the federation on this machine: Flower's simulation, one process a core.
 
     Parameters
     ----------
@@ -43,11 +45,9 @@ def simulate(
     FedPromptError
         If too few clients send a sound update, or one cannot score its languages.
     """
-    from . import simulation
-
     if config.head == "local" and folder is None:
         raise FedPromptError("head='local' needs a folder where clients keep their heads; give simulate a folder")
-    simulation.warm_up(config)
+    load_clients(config)  # mistakes in backbone or data surface here, before any round; the processes share it
     checkpoint = None
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)

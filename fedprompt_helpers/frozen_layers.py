@@ -154,7 +154,8 @@ class _Product:
         if self.weights[0].dtype == torch.bfloat16 and self.weights[0].device.type == "cpu" and _packs_bfloat16():
             with torch.inference_mode(False), torch.no_grad():
                 joined, self.bias = torch.cat(self.weights), torch.cat(self.biases)
-                self.forth, self.back = (mkldnn._reorder_linear_weight(w, None) for w in (joined, joined.t().contiguous()))
+                self.forth = mkldnn._reorder_linear_weight(joined, None)
+                self.back = mkldnn._reorder_linear_weight(joined.t().contiguous(), None)
 
     def output(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         """``(rows, in)`` to ``(rows, out)``, `added` included."""

@@ -15,6 +15,7 @@ from .accounting import is_head
 from .clients import load_clients
 from .config import RunConfig
 from .errors import FedPromptError
+from .simulation import WorkerDied, look_often
 from .updates import Arrays, from_record, message_bytes, round_for_sending, to_record, unpack_update
 
 OnRound = Callable[[dict], None]
@@ -111,6 +112,7 @@ def serve(grid: Grid, config: RunConfig, on_round: OnRound | None = None, checkp
     FedPromptError
         If fewer than ``config.min_share`` of the clients sent a sound update in a round.
     """
+    look_often(grid)
     strategy = make_strategy(config)
     initial = load_clients(config).initial
     arrays = {name: x for name, x in initial.items() if config.head == "shared" or not is_head(name)}
@@ -219,9 +221,10 @@ def _exchange(grid: Grid, messages: Iterable[Message], names: dict) -> tuple[int
 
 def _why(reason: str) -> str:
     """Shorten Flower's account of an error to its last line."""
-    if "actor died" in reason or "ActorDied" in reason:
+    if WorkerDied.__name__ in reason:
         return "did not answer: its process died"
-    lines = [line.strip() for line in reason.strip().splitlines() if line.strip()]
+    lines = [line.strip().removesuffix("'>") for line in reason.strip().splitlines() if line.strip()]
+    lines = [line.partition("occurred. Message: ")[2] or line for line in lines]
     return f"raised {lines[-1][:200]}" if lines else "failed without a reason"
 
 

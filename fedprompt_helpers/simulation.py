@@ -1,58 +1,34 @@
-"""Flower's simulation with Ray, kept warm: actors outlive a run, and an actor that died is replaced.
+"""Where Flower's simulation runs its clients: in processes forked from this one, one a core.
 
-Flower starts Ray anew for every run and never replaces a dead actor. Neither can be changed through its public
-interface, so this module puts a subclass in the place of Flower's Ray backend; a test holds it against the pinned
-version.
+Flower's own backend starts Ray, whose processes import and load everything anew (more than 20 s where this takes less
+than a second) and are not replaced when they die. A forked process has the frozen backbone and the data already, in
+the same memory. Where forking is not safe (macOS, Windows), processes are spawned: they load for themselves. Flower
+offers no public way to choose a backend, so this module puts its own in the place of the Ray one; a test holds it
+against the pinned version.
 """
 
-import logging
+import multiprocessing
 import os
-from concurrent.futures import ThreadPoolExecutor
+import signal
+import sys
+import threading
+import types
+import unittest.mock
+from collections.abc import Callable
+from multiprocessing.context import BaseContext
+from queue import Queue
 
-import ray
+import cloudpickle
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
-from flwr.server.superlink.fleet.vce.backend import raybackend
-from flwr.serverapp import ServerApp
+from flwr.clientapp.client_app import ClientAppException
+from flwr.server.superlink.fleet.vce import vce_api
+from flwr.server.superlink.fleet.vce.backend import Backend
+from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
-from ray.exceptions import RayActorError
 
-from .clients import load_clients
-from .config import RunConfig
-
-
-def run(server_app: ServerApp, client_app: ClientApp, num_clients: int) -> None:
-    """Run a federation on this machine: one actor a core, as many virtual clients as asked for.
-
-    Parameters
-    ----------
-    server_app, client_app : ServerApp, ClientApp
-        The two halves of a Flower app.
-    num_clients : int
-        Number of clients, each with a ``partition-id`` from 0.
-    """
-    original = raybackend.RayBackend
-    raybackend.RayBackend = WarmRayBackend
-    try:
-        run_simulation(
-            server_app,
-            client_app,
-            num_supernodes=num_clients,
-            backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
-        )
-    finally:
-        raybackend.RayBackend = original
-
-
-def start_ray() -> None:
-    """Start Ray if it is not up: as many workers as cores, quiet, no dashboard."""
-    if not ray.is_initialized():
-        ray.init(
-            num_cpus=usable_cores(),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=128 * 2**20,
-        )
+POLL = 0.01
+"""Seconds between two looks for messages; Flower's simulation waits ten times as long, at both ends."""
 
 
 def usable_cores() -> int:
@@ -60,52 +36,155 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def warm_up(config: RunConfig) -> None:
-    """Start Ray while this process loads backbone and data; mistakes in either surface here, before any round."""
-    with ThreadPoolExecutor(1) as pool:
-        loaded = pool.submit(load_clients, config)
-        start_ray()  # in this thread: Ray's processes end with the thread that started them
-        loaded.result()
+def process_context() -> BaseContext:
+    """Choose how processes start: forked on Linux, else spawned; ``FEDPROMPT_START_METHOD`` overrides it."""
+    usual = "fork" if sys.platform == "linux" else "spawn"
+    return multiprocessing.get_context(os.environ.get("FEDPROMPT_START_METHOD", usual))
 
 
-def stop() -> None:
-    """End the actors and Ray; the next run starts them anew."""
-    WarmRayBackend.kept = None
-    ray.shutdown()
+def run(server_app: ServerApp, client_app: ClientApp, num_clients: int) -> None:
+    """Run a federation on this machine: one process a core, as many virtual clients as asked for.
+
+    Parameters
+    ----------
+    server_app, client_app : ServerApp, ClientApp
+        The two halves of a Flower app. What they need should be loaded in this process by now: forked processes
+        share it.
+    num_clients : int
+        Number of clients, each with a ``partition-id`` from 0.
+    """
+    # Forked before Flower starts its threads.
+    workers = [Worker(client_app) for _ in range(min(usable_cores(), num_clients))]
+    ours = types.SimpleNamespace(RayBackend=lambda _: ProcessBackend(workers))  # Flower imports it when it needs it
+    hand_out, vce_api.add_messages_to_queue = vce_api.add_messages_to_queue, _hand_out
+    try:
+        with unittest.mock.patch.dict(sys.modules, {f"{Backend.__module__.rpartition('.')[0]}.raybackend": ours}):
+            run_simulation(server_app, client_app, num_supernodes=num_clients)
+    finally:
+        vce_api.add_messages_to_queue = hand_out
+        for worker in workers:
+            worker.stop()
 
 
-class WarmRayBackend(raybackend.RayBackend):
-    """Flower's Ray backend, with actors that outlive a run and are replaced when they die."""
+def look_often(grid: Grid) -> None:
+    """Let the server of a simulation look for replies every ``POLL`` seconds."""
+    if hasattr(grid, "pull_interval"):
+        grid.pull_interval = POLL
 
-    kept = None
 
-    def init_ray(self, backend_config) -> None:
-        """Start Ray unless an earlier run left it up."""
-        start_ray()
+def _hand_out(state, queue: Queue, nodes_mapping: dict, f_stop: threading.Event) -> None:
+    """Do as Flower's ``add_messages_to_queue``, with a shorter wait."""
+    while not f_stop.wait(POLL):
+        for node in nodes_mapping:
+            for message in state.get_message_ins(node_id=node, limit=1):
+                queue.put(message)
 
-    def build(self, app_fn) -> None:
-        """Take the actors that an earlier run left, or start them."""
-        if WarmRayBackend.kept is None:
-            super().build(app_fn)
-            WarmRayBackend.kept = self.pool
-        self.pool, self.app_fn = WarmRayBackend.kept, app_fn
 
-    def process_message(self, message, context):
-        """Let an actor process a message; if the actor died, put a new one in its place and pass the error on."""
-        client = str(context.node_config["partition-id"])
-        pool = self.pool
-        future = pool.submit(lambda actor, *job: actor.run.remote(*job), (self.app_fn, message, client, context))
+class WorkerDied(Exception):
+    """The process that worked on a message is no more."""
+
+
+class Worker:
+    """A process that lets a ClientApp answer messages, and is started anew if it died."""
+
+    def __init__(self, client_app: ClientApp):
+        """Start the process."""
+        self.client_app = client_app
+        self.start()
+
+    def start(self) -> None:
+        """Start the process."""
+        context = process_context()
+        self.connection, far = context.Pipe()
+        self.process = context.Process(target=_answer, args=(far, _ByValue(self.client_app)), daemon=True)
+        self.process.start()
+        far.close()  # so that a dead process shows as the end of the connection
+
+    def ask(self, message: Message, context: Context) -> tuple[Message, Context]:
+        """Let the process answer a message.
+
+        Raises
+        ------
+        WorkerDied
+            If it died over it; another one is there for the next message.
+        ClientAppException
+            If the ClientApp raised an exception.
+        """
         try:
-            _, reply, context = ray.get(future)
-        except RayActorError:
-            del pool._future_to_actor[future]
-            pool.pool.append(pool.create_actor_fn())
-            raise
-        except Exception:
-            pool.add_actor_back_to_pool(future)
-            raise
-        pool.add_actor_back_to_pool(future)
+            self.connection.send_bytes(cloudpickle.dumps((message, context)))
+            reply, context, error = cloudpickle.loads(self.connection.recv_bytes())
+        except (EOFError, OSError) as gone:
+            self.stop()
+            self.start()
+            raise WorkerDied("the process of this client died") from gone
+        if error is not None:
+            raise ClientAppException(error)
         return reply, context
 
+    def stop(self) -> None:
+        """End the process."""
+        self.connection.close()
+        self.process.kill()
+        self.process.join()
+
+
+class ProcessBackend(Backend):
+    """Flower's interface to the processes that run clients."""
+
+    def __init__(self, workers: list[Worker]):
+        """Take processes that are started already."""
+        self.workers, self.idle = workers, Queue()
+        for worker in workers:
+            self.idle.put(worker)
+
+    def build(self, app_fn: Callable[[], ClientApp]) -> None:
+        """Do nothing: the processes have the ClientApp already."""
+
+    @property
+    def num_workers(self) -> int:
+        """Say how many messages can be worked on at a time."""
+        return len(self.workers)
+
+    def is_worker_idle(self) -> bool:
+        """Say whether a process has nothing to do."""
+        return not self.idle.empty()
+
+    def process_message(self, message: Message, context: Context) -> tuple[Message, Context]:
+        """Hand a message to a process that has nothing to do, and wait for its answer."""
+        worker = self.idle.get()
+        try:
+            return worker.ask(message, context)
+        finally:
+            self.idle.put(worker)
+
     def terminate(self) -> None:
-        """Leave actors and Ray up for the next run of this process; they end with it."""
+        """Do nothing: who started the processes ends them."""
+
+
+class _ByValue:
+    """Carries a ClientApp to a spawned process, even one defined in a notebook; a forked one has it already."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __reduce__(self):
+        return _by_value, (cloudpickle.dumps(self.value),)
+
+
+def _by_value(pickled: bytes) -> _ByValue:
+    return _ByValue(cloudpickle.loads(pickled))
+
+
+def _answer(connection, client_app: _ByValue) -> None:
+    """Answer messages until the process that asks is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a keyboard interrupt is for the process that asks
+    while True:
+        try:
+            message, context = cloudpickle.loads(connection.recv_bytes())
+        except (EOFError, OSError):
+            return
+        try:
+            answer = client_app.value(message=message, context=context), context, None
+        except Exception as error:
+            answer = None, context, f"{type(error).__name__}: {error}"
+        connection.send_bytes(cloudpickle.dumps(answer))

@@ -1,4 +1,7 @@
-"""The federation: real Flower, real Ray, real data, few examples."""
+"""The federation: real Flower, real processes, real data, few examples."""
+
+import multiprocessing
+import sys
 
 import numpy as np
 import pytest
@@ -82,3 +85,30 @@ def test_a_round_equals_the_same_steps_in_a_plain_loop(outcome):
     alone = tuning.trainable_arrays(clients.model)
     for name in alone:
         np.testing.assert_allclose(federated[name], alone[name], atol=2e-4)
+
+
+def test_spawned_processes_give_what_forked_ones_give(monkeypatch):
+    """What macOS and Windows do; it also proves that the app travels, mods defined in a test included."""
+    config = RunConfig(languages=("en", "cy"), train_size=12, rounds=1, local_epochs=1)
+    losses = []
+
+    def mod(message, context, call_next):
+        reply = call_next(message, context)
+        if message.metadata.message_type == "train":
+            reply.content["metrics"]["train-loss"] += 100
+        return reply
+
+    def keep(entry):
+        losses.append(entry["train_loss"])
+
+    forked = simulate(config, keep, mods=[mod])
+    monkeypatch.setenv("FEDPROMPT_START_METHOD", "spawn")
+    spawned = simulate(config, keep, mods=[mod])
+    assert losses[0] == losses[1] > 100
+    assert spawned.test == forked.test
+    assert all(np.array_equal(spawned.arrays[name], forked.arrays[name]) for name in forked.arrays)
+
+
+def test_no_process_is_left_and_ray_is_not_started(outcome):
+    assert not multiprocessing.active_children()
+    assert "ray" not in sys.modules
