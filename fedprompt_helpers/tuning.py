@@ -309,7 +309,7 @@ def train(
     rng = np.random.default_rng(seed)
     trained = [p for p in model.parameters() if p.requires_grad]
     start = [p.detach().clone() for p in trained] if proximal_mu else []
-    optimizer = torch.optim.AdamW(trained, lr=learning_rate)
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, fused=True)  # one pass over each array
     history, best, best_loss, since_best = [], None, math.inf, 0
     model.eval()
     for epoch in range(1, epochs + 1):
