@@ -41,10 +41,11 @@ def tables(
 ) -> None:
     """Make the results tables anew from the run records, and the paper's claims beside ours."""
     from .claims import claims_table
+    from .gains import write_gains
     from .results import write_tables
 
     sweeps = book_sweeps(files, results)
-    for path in write_tables(sweeps, results, output):
+    for path in [*write_tables(sweeps, results, output), *write_gains(sweeps, results, output)]:
         print(path)
     if files is None and claims.exists():
         path = output / "claims.csv"
@@ -74,14 +75,14 @@ def verify_results(
     at_most: Annotated[float, typer.Option(help="Draw among runs of at most so many seconds.")] = 300.0,
     seed: Annotated[int, typer.Option(help="Governs the draw.")] = 0,
 ) -> None:
-    """Run one recorded configuration again, and check that its score lies in the record's own interval."""
+    """Run one recorded configuration again, and check that its score lies in the interval of its setting."""
     from .verification import draw, repeat
 
     path = record or draw(results, task=task, at_most=at_most, seed=seed)
     print(f"running {path.stem} again", flush=True)
     outcome = repeat(path, Progress)
     print(
-        f"recorded {outcome.recorded:.4f}, now {outcome.repeated:.4f}, 95% interval of the record "
+        f"recorded {outcome.recorded:.4f}, now {outcome.repeated:.4f}, 95% interval of the setting "
         f"{outcome.low:.4f} to {outcome.high:.4f}: {'inside' if outcome.inside else 'OUTSIDE'}"
     )
     raise typer.Exit(0 if outcome.inside else 1)

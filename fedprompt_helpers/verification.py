@@ -6,14 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from .config import RunConfig
 from .errors import FedPromptError
 from .experiments import load_record, run
-from .results import own_interval
+from .results import half_interval, own_interval
 
 
 class Repetition(NamedTuple):
-    """Mean test accuracy of a record and of its repetition, and the record's own 95% interval."""
+    """Mean test accuracy of a record and of its repetition, and the 95% interval of its setting."""
 
     recorded: float
     repeated: float
@@ -81,4 +83,28 @@ def repeat(path: str | Path, watch: Callable | None = None) -> Repetition:
                 new = load_record(run(config, folder, on_progress=on_progress))
         else:
             new = load_record(run(config, folder))
-    return Repetition(old["mean_test"]["accuracy"], new["mean_test"]["accuracy"], *own_interval(old))
+    return Repetition(old["mean_test"]["accuracy"], new["mean_test"]["accuracy"], *setting_interval(path))
+
+
+def setting_interval(path: str | Path) -> tuple[float, float]:
+    """Give the interval in which one more run of a record's setting would lie.
+
+    Where sums are rounded in another way, as on another processor, a training takes another course, as with another
+    seed. So the records beside this one that differ by seed alone say how far runs lie apart: a 95% prediction interval
+    (Student's t), widened by what the choice of test examples adds. A record without others has the latter alone.
+
+    Returns
+    -------
+    low, high : float
+        Mean test accuracy.
+    """
+    record = load_record(path)
+    own_low, own_high = own_interval(record)
+    others = [load_record(other) for other in sorted(Path(path).parent.glob("*.json"))]
+    alike = [other for other in others if other["config"] | {"seed": 0} == record["config"] | {"seed": 0}]
+    means = [other["mean_test"]["accuracy"] for other in alike]
+    if len(means) < 2:
+        return own_low, own_high
+    half = half_interval(means) * np.sqrt(len(means) + 1)
+    middle, half = float(np.mean(means)), float(np.hypot(half, (own_high - own_low) / 2))
+    return middle - half, middle + half

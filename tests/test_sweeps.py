@@ -1,5 +1,6 @@
 """Sweeps, tables and figures: a small real sweep from file to figure, and the statistics by hand."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,11 +9,13 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from fedprompt_helpers import results, sweeps
+from fedprompt_helpers import gains, results, sweeps
 from fedprompt_helpers.claims import claims_table
 from fedprompt_helpers.cli import app
+from fedprompt_helpers.distance import language_distance
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.experiments import load_record
+from fedprompt_helpers.verification import setting_interval
 
 SWEEP = """
 question = "Does the command work?"
@@ -212,10 +215,49 @@ def test_the_own_interval_by_hand():
     assert (low + high) / 2 == pytest.approx(0.8)
 
 
+def test_the_interval_of_a_setting_by_hand(tmp_path):
+    for seed, accuracy in enumerate((0.6, 0.7, 0.8)):
+        record = {"format": 1, "config": {"languages": ["a"], "seed": seed}, "mean_test": {"accuracy": accuracy}}
+        record["test"] = {"a": {"accuracy": accuracy, "examples": 10**9}}
+        (tmp_path / f"{seed}.json").write_text(json.dumps(record))
+    low, high = setting_interval(tmp_path / "1.json")
+    assert (low + high) / 2 == pytest.approx(0.7)
+    assert (high - low) / 2 == pytest.approx(4.302653 * 0.1 * np.sqrt(4 / 3), rel=1e-5)
+    (tmp_path / "0.json").unlink()
+    (tmp_path / "2.json").unlink()
+    assert setting_interval(tmp_path / "1.json") == pytest.approx((0.7, 0.7), abs=1e-4)
+
+
+def test_gains_are_paired_by_seed_and_language(swept, tmp_path):
+    text = SWEEP.replace('"alone"', '"local"').replace('"together"', '"federated by language"')
+    sweep = sweeps.read_sweep(write(tmp_path, text))
+    table = gains.gains_table([sweep], swept / "records").set_index("language")
+    assert list(table.index) == ["en", "cy"]
+    assert table["distance"].iloc[0] == pytest.approx(language_distance("en", "cy"))
+    frame = results.scores(sweep, swept / "records")
+    mine = frame[(frame["language"] == "cy") & (frame["label"] != "local")]["accuracy"].mean()
+    alone = frame[(frame["language"] == "cy") & (frame["label"] == "local")]["accuracy"].mean()
+    assert table.loc["cy", "gain"] == pytest.approx(mine - alone)
+    assert table.loc["cy", "local"] == pytest.approx(alone)
+
+
+def test_a_correlation_and_its_interval():
+    rows = [
+        {"sweep": "s", "language": language, "train_size": size, "distance": i / 10, "gain": -i - k / 9}
+        for i, language in enumerate("abcdef")
+        for k, size in enumerate((8, 16, "all"))
+    ]
+    found = gains.correlations(pd.DataFrame(rows)).set_index("quantity")
+    assert found.loc["distance", "correlation"] < -0.95
+    assert found.loc["distance", "high"] < -0.7
+    assert found.loc["train_size", "low"] < found.loc["train_size", "correlation"] < 0
+
+
 BOOK = Path(__file__).resolve().parent.parent / "book" / "results"
+GAINS = ("gains", "gains_correlations")
 
 
-TABLES = [path for path in sorted((BOOK / "tables").glob("*.csv")) if path.stem != "claims"]
+TABLES = [path for path in sorted((BOOK / "tables").glob("*.csv")) if path.stem not in ("claims", *GAINS)]
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
@@ -223,3 +265,12 @@ def test_a_table_of_the_book_is_what_its_records_give(path, tmp_path):
     sweep = sweeps.read_sweep(BOOK / "sweeps" / f"{path.stem}.toml")
     [made] = results.write_tables([sweep], BOOK / "records", tmp_path)
     pd.testing.assert_frame_equal(pd.read_csv(made), pd.read_csv(path), rtol=1e-5)
+
+
+def test_the_gains_and_claims_of_the_book_are_what_its_records_give(tmp_path):
+    arguments = ["tables", "--output", str(tmp_path)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    for path in (BOOK / "tables").glob("*.csv"):
+        pd.testing.assert_frame_equal(pd.read_csv(tmp_path / path.name), pd.read_csv(path), rtol=1e-5)
+    assert {path.name for path in tmp_path.glob("*.csv")} == {path.name for path in (BOOK / "tables").glob("*.csv")}
