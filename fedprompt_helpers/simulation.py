@@ -96,7 +96,8 @@ class Worker:
         """Start the process."""
         context = process_context()
         self.connection, far = context.Pipe()
-        self.process = context.Process(target=_answer, args=(far, _ByValue(self.client_app)), daemon=True)
+        inherited = self.connection if context.get_start_method() == "fork" else None
+        self.process = context.Process(target=_answer, args=(far, inherited, _ByValue(self.client_app)), daemon=True)
         self.process.start()
         far.close()  # so that a dead process shows as the end of the connection
 
@@ -175,9 +176,11 @@ def _by_value(pickled: bytes) -> _ByValue:
     return _ByValue(cloudpickle.loads(pickled))
 
 
-def _answer(connection, client_app: _ByValue) -> None:
+def _answer(connection, inherited, client_app: _ByValue) -> None:
     """Answer messages until the process that asks is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a keyboard interrupt is for the process that asks
+    if inherited is not None:
+        inherited.close()  # a forked process has the asker's end too, and would wait for itself
     while True:
         try:
             message, context = cloudpickle.loads(connection.recv_bytes())
@@ -187,4 +190,7 @@ def _answer(connection, client_app: _ByValue) -> None:
             answer = client_app.value(message=message, context=context), context, None
         except Exception as error:
             answer = None, context, f"{type(error).__name__}: {error}"
-        connection.send_bytes(cloudpickle.dumps(answer))
+        try:
+            connection.send_bytes(cloudpickle.dumps(answer))
+        except OSError:
+            return

@@ -8,6 +8,7 @@ import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 from flwr.app import MessageType
 
@@ -97,8 +98,11 @@ def test_kill_9_and_the_same_command_gives_the_uninterrupted_result(tmp_path):
     while not list((tmp_path / "killed").glob(".*.unfinished/checkpoint.pickle")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
+    workers = psutil.Process(process.pid).children()
+    assert workers
     process.kill()
     process.wait()
+    assert not psutil.wait_procs(workers, timeout=30)[1]  # nobody stays behind
     assert not list((tmp_path / "killed").glob("*.json"))
 
     resumed = subprocess.run([*command, str(tmp_path / "killed")], check=True, capture_output=True, text=True)
