@@ -200,7 +200,7 @@ def batches(
     """
     lengths = np.array([len(ids) for ids in data.token_ids])
     if rng is None:
-        order = np.argsort(lengths, kind="stable")
+        order = np.argsort(-lengths, kind="stable")  # longest first: what it frees fits all that follows
     else:
         order = rng.permutation(len(lengths))
         stretch = 16 * batch_size
