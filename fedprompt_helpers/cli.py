@@ -76,7 +76,9 @@ def run(
     alpha: Annotated[float | None, typer.Option(help="Dirichlet concentration.")] = None,
     aggregation: Annotated[str, typer.Option(help="fedavg, fedprox, fedavgm, fedadam, fedmedian or krum.")] = "fedavg",
     proximal_mu: Annotated[float, typer.Option(help="FedProx: weight of the proximal term.")] = 0.01,
-    server_learning_rate: Annotated[float, typer.Option(help="FedAvgM, FedAdam: the server's learning rate.")] = 1.0,
+    server_learning_rate: Annotated[
+        float | None, typer.Option(help="FedAvgM, FedAdam: the server's learning rate; default: 1, FedAdam's 0.1.")
+    ] = None,
     server_momentum: Annotated[float, typer.Option(help="FedAvgM, FedAdam: the server's momentum.")] = 0.9,
     update_precision: Annotated[str, typer.Option(help="Updates travel as float32, float16 or int8.")] = "float32",
     head: Annotated[str, typer.Option(help="The classification head: shared, or local to each client.")] = "shared",
@@ -96,7 +98,7 @@ def run(
 
     values = dict(
         task=task,
-        languages=chosen_languages(task, languages, data_dir),
+        languages=chosen_languages(task, languages, data_dir, track),
         data_dir=str(data_dir) if data_dir else None,
         text_field=text_field,
         backbone=backbone,
@@ -134,11 +136,15 @@ def run(
     config = RunConfig(**values)
     config.check_languages()
     from . import experiments
+    from .clients import load_clients
 
     path = output / f"{experiments.record_name(config)}.json"
     if path.exists() and not again:
+        experiments.check_data(path, config)
         print(f"this configuration has its record already; --again runs it anew\n{path}\n")
     else:
+        for note in load_clients(config).notes:
+            print(f"note: {note}", file=sys.stderr)
         with Progress(config) as progress:
             experiments.run(config, output, again=again, on_progress=progress)
         print(path)
@@ -166,6 +172,8 @@ def show(
 
     content = experiments.load_record(record)
     print(summary(content))
+    for note in content["notes"]:
+        print(f"note: {note}")
     save_plot(plots.plot_rounds(content), plot or record.with_suffix(".png"))
 
 
@@ -239,14 +247,16 @@ def read_mapping(path: Path) -> list[list[str]]:
     return mapping
 
 
-def chosen_languages(task: str, languages: str | None, data_dir: Path | None) -> tuple[str, ...]:
-    """Split the languages given, or choose the first five of the task."""
-    from .config import RunConfig
+def chosen_languages(task: str, languages: str | None, data_dir: Path | None, track: str = "pocket") -> tuple[str, ...]:
+    """Split the languages given, or choose those of the track, or the first five of the task."""
+    from .config import PAPER_LANGUAGES, RunConfig
     from .tasks import TASKS, available_languages
 
     if languages is not None:
         return split_names(languages)
     check_choice("task", task, TASKS)
+    if track == "paper" and task in PAPER_LANGUAGES:
+        return PAPER_LANGUAGES[task]
     return RunConfig.languages if task == RunConfig.task else available_languages(task, data_dir)[:5]
 
 

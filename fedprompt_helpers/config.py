@@ -29,6 +29,9 @@ TRACKS = {
 }
 """Values that a track sets where the caller gives none."""
 
+PAPER_LANGUAGES = {"masakhanews": ("eng", "fra", "hau", "swa", "yor")}
+"""Ours, where the paper does not name its languages; see the book's page on the paper track."""
+
 SETTINGS = ("federated", "local", "centralised")
 AGGREGATIONS = ("fedavg", "fedprox", "fedavgm", "fedadam", "fedmedian", "krum")
 HEADS = ("shared", "local")
@@ -88,7 +91,8 @@ class RunConfig:
     proximal_mu : float
         FedProx's weight of the proximal term.
     server_learning_rate, server_momentum : float
-        FedAvgM's and FedAdam's; momentum is FedAdam's beta_1.
+        FedAvgM's and FedAdam's; momentum is FedAdam's beta_1. The learning rate left out is 1, and 0.1 for FedAdam,
+        whose steps do not shrink with the updates (Flower's default; Reddi et al. 2021 search from 0.001 to 10).
     update_precision : str
         ``"float32"``, ``"float16"`` or ``"int8"``: how clients send their updates.
     head : str
@@ -129,7 +133,7 @@ class RunConfig:
     unseen: tuple[str, ...] = ()
     aggregation: str = "fedavg"
     proximal_mu: float = 0.01
-    server_learning_rate: float = 1.0
+    server_learning_rate: float | None = None
     server_momentum: float = 0.9
     update_precision: str = "float32"
     head: str = "shared"
@@ -152,6 +156,8 @@ class RunConfig:
         object.__setattr__(self, "unseen", tuple(self.unseen))
         if self.mapping is not None:
             object.__setattr__(self, "mapping", tuple(tuple(group) for group in self.mapping))
+        if self.server_learning_rate is None:
+            object.__setattr__(self, "server_learning_rate", 0.1 if self.aggregation == "fedadam" else 1.0)
         check_choice("task", self.task, TASKS)
         check_choice("method", self.method, METHODS)
         check_choice("setting", self.setting, SETTINGS)
@@ -174,7 +180,11 @@ class RunConfig:
             if getattr(self, name) is not None:
                 self._at_least_one(name, getattr(self, name))
         if not 0 < self.learning_rate < 10:
-            raise FedPromptError(f"learning_rate is {self.learning_rate}; it must be above 0, for example 1e-3")
+            raise FedPromptError(
+                f"learning_rate is {self.learning_rate}; it must be above 0 and below 10, for example 1e-3"
+            )
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**32:
+            raise FedPromptError(f"seed is {self.seed!r}; it must be a whole number from 0 to 4294967295")
         if self.unseen and self.setting == "local":
             raise FedPromptError("unseen languages with local training: alone there is no common model to transfer")
         if self.setting == "local" and self.partition != "language":
@@ -198,15 +208,47 @@ class RunConfig:
         if not 0 <= self.min_share <= 1 or self.server_momentum >= 1:
             raise FedPromptError("min_share must lie between 0 and 1, and server_momentum below 1")
         dirichlet = self.partition.startswith("dirichlet")
-        if dirichlet and not (self.alpha and self.alpha > 0):
+        if dirichlet and not (self.alpha and 0 < self.alpha < math.inf):
+            found = "left out" if self.alpha is None else f"{self.alpha}"
             raise FedPromptError(
-                f"alpha is {self.alpha}; a Dirichlet partition needs a concentration above 0, for example 0.5"
+                f"alpha (--alpha) is {found}; a Dirichlet partition needs a finite concentration above 0, for example "
+                "0.5"
             )
         if self.alpha is not None and not dirichlet:
             raise FedPromptError(
                 f"alpha is {self.alpha}, but the partition is {self.partition!r}; leave alpha out or choose a "
                 "Dirichlet partition"
             )
+
+        self._check_personal()
+        self._check_alone()
+
+    def _check_personal(self) -> None:
+        """Check that what a client has of its own can be scored: each language is at one client."""
+        if self.head == "shared" and not self.personal_epochs:
+            return
+        what = "head='local'" if self.head == "local" else "personal_epochs"
+        if self.unseen:
+            raise FedPromptError(f"{what} with unseen languages: no client has a model of its own for them")
+        held = [name for group in self.mapping or () for name in group] or list(self.languages)
+        whole = self.partition in ("language", "mapping") and len(held) == len(set(held))
+        if self.setting == "federated" and not (whole and self.num_clients <= len(self.languages)):
+            raise FedPromptError(
+                f"{what} needs each language at one client, or it is unclear whose model scores it; choose the "
+                "partition language or mapping, and one client a language at most"
+            )
+
+    def _check_alone(self) -> None:
+        """Check that training without a federation is not given what only a federation has."""
+        if self.setting == "federated":
+            return
+        # personal_epochs may stay: they count for the equal budget.
+        for name, usual in (("aggregation", "fedavg"), ("update_precision", "float32"), ("head", "shared")):
+            if getattr(self, name) != usual:
+                raise FedPromptError(
+                    f"{name} is {getattr(self, name)!r}, but the setting is {self.setting!r}, where nothing is sent; "
+                    "leave it out, or choose the setting federated"
+                )
 
     def check_languages(self) -> None:
         """Check that the task has the languages: in the folder of its files, or on the hub.

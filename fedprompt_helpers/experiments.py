@@ -1,6 +1,5 @@
 """One frozen configuration becomes one run record on disk."""
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -22,10 +21,11 @@ from .errors import FedPromptError
 from .files import write_json
 from .tasks import majority_accuracy
 
+DATA_FILE = "data.json"
 FORMAT = 1
 """Version of the run record; raise it when its fields change."""
 
-DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunConfig)}
+DEFAULTS = RunConfig().to_dict()
 
 RECORDED_PACKAGES = (
     "fedprompt-helpers",
@@ -75,18 +75,21 @@ def run(
     Raises
     ------
     FedPromptError
-        If the folder cannot be written, or what the run needs is missing.
+        If the folder cannot be written, what the run needs is missing, or the record is of other data.
     """
     path = Path(output) / f"{record_name(config)}.json"
     if path.exists() and not again:
+        check_data(path, config)
         return path
     _check_writable(path.parent)
     began = time.perf_counter()
     clients = load_clients(config)
     before = backbone_digest(clients.model)
     unfinished = path.parent / f".{path.stem}.unfinished"
-    if again:
+    if again or not _is_of(unfinished, clients.digest):
         shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(exist_ok=True)
+    write_json(unfinished / DATA_FILE, {"data_digest": clients.digest})
     job = _federated if config.setting == "federated" else train_alone
     trained = job(config, on_progress, unfinished)
     after = backbone_digest(clients.model)
@@ -105,7 +108,8 @@ def run(
             "weights": str(tuning.compute_dtype(config.precision, config.method)).removeprefix("torch."),
         },
         "labels": list(task.labels),
-        "notes": list(task.notes),
+        "notes": list(clients.notes),
+        "data_digest": clients.digest,
         "examples": {
             name: {split: len(task.data[name][split]) for split in ("train", "dev", "test")} for name in clients.test
         },
@@ -122,6 +126,30 @@ def run(
     write_json(path, record)
     shutil.rmtree(unfinished, ignore_errors=True)
     return path
+
+
+def check_data(path: str | Path, config: RunConfig) -> None:
+    """Check that a record was made from the data that its configuration now loads.
+
+    Raises
+    ------
+    FedPromptError
+        If the data have changed since.
+    """
+    recorded = load_record(path).get("data_digest")
+    if recorded is not None and recorded != load_clients(config).digest:
+        raise FedPromptError(
+            f"{path} is the record of this configuration, but its data were others: files have changed, or "
+            "FEDPROMPT_DATA names another folder; --again runs it anew and replaces the record, --output keeps both"
+        )
+
+
+def _is_of(unfinished: Path, digest: str) -> bool:
+    """Whether what a stopped run left was made from the same data."""
+    try:
+        return json.loads((unfinished / DATA_FILE).read_text(encoding="utf-8")) == {"data_digest": digest}
+    except (OSError, ValueError):
+        return False
 
 
 def load_record(path: str | Path) -> dict:

@@ -65,9 +65,16 @@ def languages(corpus: Corpus, data_dir: Path | None) -> tuple[str, ...]:
 
 
 def load(
-    corpus: Corpus, chosen: tuple[str, ...], seed: int, data_dir: Path | None, text_field: str | None = None
+    corpus: Corpus,
+    chosen: tuple[str, ...],
+    seed: int,
+    data_dir: Path | None,
+    text_field: str | None = None,
+    unseen: tuple[str, ...] = (),
 ) -> Loaded:
     """Load languages of a corpus: official splits as they are, a missing one split off, training rows shuffled.
+
+    Of the languages in `unseen` the test file is enough, where the corpus has one.
 
     Raises
     ------
@@ -75,8 +82,9 @@ def load(
         If a file has a fault, the source on the hub is not as expected, or it cannot be reached.
     """
     folder = find_folder(corpus, data_dir)
-    files = {} if folder is None else {language: _read(corpus, folder, language) for language in chosen}
-    labels = corpus.labels or _own_labels(files)
+    read = chosen if folder is not None else ()
+    files = {language: _read(corpus, folder, language, language in unseen) for language in read}
+    labels = corpus.labels or _own_labels(files, unseen)
     for tables in files.values():
         for table in tables.values():
             table.check_labels(labels)
@@ -87,37 +95,49 @@ def load(
                 splits = _download(corpus, language)
             else:
                 splits = {split: table.columns for split, table in files.pop(language).items()}
-            whole = _whole_corpus(corpus, language, splits)
+            if "test" in splits and language in unseen:
+                splits |= {split: {name: [] for name in splits["test"]} for split in ("train", "dev")}
+            whole = [] if language in unseen else _whole_corpus(corpus, language, splits)
             split_off = _complete(corpus, language, splits, random.Random(f"{corpus.task}-{seed}-{language}-split"))
             splits = {split: _compose(corpus, splits[split], text_field) for split in SPLITS}
             size = len(splits["train"]["label"])
             order = random.Random(f"{corpus.task}-{seed}-{language}-order").sample(range(size), size)
             splits["train"] = _take(splits["train"], order)
-            yield Part(language, splits, (*whole, *split_off, *remarks(language, splits, labels)))
+            said = [f"{language}: only tested"] if language in unseen else remarks(language, splits, labels)
+            yield Part(language, splits, (*whole, *split_off, *said))
 
     source = f"the hub, {corpus.hub}" if folder is None else "local files"
     chosen_field = f"; text: {text_field or next(iter(corpus.fields))}" if corpus.fields else ""
     return Loaded(labels, parts(), (f"{corpus.title}, from {source}{chosen_field}",))
 
 
-def _own_labels(files: dict[str, dict[str, Table]]) -> tuple[str, ...]:
+def _own_labels(files: dict[str, dict[str, Table]], unseen: tuple[str, ...]) -> tuple[str, ...]:
     """Return the labels of all training files together, sorted, if all files have the same columns."""
     pairs = {"text_pair" in table.columns: table for tables in files.values() for table in tables.values()}
     if len(pairs) > 1:
         raise FedPromptError(
             f"{pairs[True].where} has a column 'text_pair', {pairs[False].where} has none; give it to all files or none"
         )
-    return tuple(sorted({label for tables in files.values() for label in tables["train"].columns["label"]}))
+    seen = [tables["train"].columns["label"] for language, tables in files.items() if language not in unseen]
+    labels = tuple(sorted({label for column in seen for label in column}))
+    if len(labels) == 1:
+        raise FedPromptError(
+            f"all training examples have the label {labels[0]!r}; a classifier needs at least two labels: add examples "
+            "of another, or another language"
+        )
+    return labels
 
 
 def _take(columns: Columns, rows: list[int]) -> Columns:
     return {name: [values[row] for row in rows] for name, values in columns.items()}
 
 
-def _read(corpus: Corpus, folder: Path, language: str) -> dict[str, Table]:
+def _read(corpus: Corpus, folder: Path, language: str, only_tested: bool = False) -> dict[str, Table]:
     tables = {}
     columns = {name: column.format(language=language) for name, column in corpus.columns.items()}
     for split in corpus.reads:
+        if only_tested and split != "test" and "test" in corpus.reads:
+            continue
         path = folder / corpus.file.format(language=language, split=split)
         if path.is_file():
             tables[split] = read_table(

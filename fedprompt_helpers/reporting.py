@@ -99,9 +99,8 @@ def summary(record: dict) -> str:
         f"({count['prompt']:,} prompt, {count['head']:,} head)"
     )
     if "rounds" in record:
-        per_round = [entry["bytes"]["train_up"] / len(record["clients"]) for entry in record["rounds"]]
         total = sum(sum(entry["bytes"].values()) for entry in record["rounds"])
-        update = sum(per_round) / len(per_round)
+        update = update_bytes(record)
         lines += [
             f"in the message: {record['message_parameters']:,} parameters, {update:,.0f} bytes an update, "
             f"{100 * update / count['full_model_bytes']:.2f}% of the full model's {count['full_model_bytes']:,}",
@@ -111,6 +110,18 @@ def summary(record: dict) -> str:
     lines.append(f"backbone bit-identical before and after: {_identical(record)}")
     lines.append(f"{record['seconds']:.0f} s")
     return "\n".join(lines)
+
+
+def update_bytes(record: dict) -> float:
+    """Give the mean size of an update, in bytes as serialized: what one client sent in one round."""
+    updates = []
+    for entry in record["rounds"]:
+        failed = {failure["client"] for failure in entry["failed"]}
+        # Older records have the sum over all clients alone.
+        even = [entry["bytes"]["train_up"] / len(record["clients"])] * len(record["clients"])
+        sizes = entry.get("client_bytes", {"train_up": even})["train_up"]
+        updates += [size for client, size in enumerate(sizes) if client not in failed]
+    return sum(updates) / len(updates)
 
 
 def _identical(record: dict) -> str:

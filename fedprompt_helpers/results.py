@@ -7,6 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from .errors import FedPromptError
+from .reporting import update_bytes
 from .sweeps import Sweep, dev_accuracy, grid_fields, recorded, settings
 
 CONFIDENCE = 0.95
@@ -79,7 +80,7 @@ def costs(record: dict, target: float | None = None) -> dict:
     if "rounds" not in record:
         return found
     rounds = record["rounds"]
-    update = np.mean([entry["bytes"]["train_up"] for entry in rounds]) / len(record["clients"])
+    update = update_bytes(record)
     sent = np.cumsum([sum(entry["bytes"].values()) for entry in rounds]) / 1e6
     found |= {
         "update_bytes": update,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
+from flwr.app import ConfigRecord, Context, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedProx, Krum, Strategy
 
@@ -31,8 +31,8 @@ class Outcome:
     ----------
     rounds : list of dict
         One entry a round: ``round``, ``train_loss``, ``dev_loss``, ``dev`` (per language: loss, accuracy, macro-F1,
-        examples), ``bytes`` (training and evaluation, each way, all clients), ``failed`` (client and reason),
-        ``seconds``.
+        examples), ``bytes`` (training and evaluation, each way, all clients), ``client_bytes`` (the same, client by
+        client), ``failed`` (client and reason), ``seconds``.
     arrays : dict of str to numpy.ndarray
         The averaged arrays of the round with the lowest mean dev loss.
     best_round : int
@@ -128,10 +128,10 @@ def serve(grid: Grid, config: RunConfig, on_round: OnRound | None = None, checkp
     for number in range(len(outcome.rounds) + 1, config.rounds + 1):
         if _patience_is_over(config, outcome):
             break
-        began = time.perf_counter()
+        began, failed, traffic = time.perf_counter(), [], Traffic(config.num_clients)
         sent = round_for_sending(arrays, config.update_precision)
         messages = strategy.configure_train(number, to_record(sent), ConfigRecord(), grid)
-        down, up, replies, failed = _exchange(grid, messages, names)
+        replies = _exchange(grid, messages, names, failed, traffic)
         sound = _sound(replies, sent, config, names, failed)
         if len(sound) < max(1, config.min_share * config.num_clients):
             raise FedPromptError(
@@ -142,27 +142,42 @@ def serve(grid: Grid, config: RunConfig, on_round: OnRound | None = None, checkp
         outcome.message_parameters = sum(array.size for array in sent.values())
         averaged, metrics = strategy.aggregate_train(number, sound)
         arrays = {name: values.astype(np.float32) for name, values in from_record(averaged).items()}
-        dev, evaluate_down, evaluate_up, _ = _score(grid, arrays, "dev", number, names)
-        dev = {name: dev[name] for name in config.languages}
+        found, _ = _score(grid, arrays, "dev", number, names, failed, traffic)
+        if not found:
+            raise FedPromptError(
+                f"round {number}: no client could score the dev split; client {failed[-1]['client']} "
+                f"{failed[-1]['why']}; the finished rounds are kept: mend the cause and give the same command again"
+            )
+        dev = {name: found[name] for name in config.languages if name in found}
         loss = float(np.mean([scores["loss"] for scores in dev.values()]))
-        sizes = {"train_down": down, "train_up": up, "evaluate_down": evaluate_down, "evaluate_up": evaluate_up}
         entry = {
             "round": number,
             "train_loss": metrics["train-loss"],
             "dev_loss": loss,
             "dev": dev,
-            "bytes": sizes,
+            "bytes": traffic.totals(),
+            "client_bytes": traffic.by_client,
             "failed": failed,
             "seconds": time.perf_counter() - began,
         }
         outcome.rounds.append(entry)
-        if loss < best_loss:
-            outcome.arrays, best_loss, outcome.best_round = arrays, loss, number
+        # A mean over fewer languages cannot be compared: such a round is never the best, unless there is no other.
+        if (loss < best_loss and len(dev) == len(config.languages)) or not outcome.best_round:
+            best_loss = loss if len(dev) == len(config.languages) else np.inf
+            outcome.arrays, outcome.best_round = arrays, number
         if checkpoint:
             write_checkpoint(checkpoint, outcome, best_loss, arrays, strategy)
         if on_round:
             on_round(entry)
-    test, _, _, outcome.client_digests = _score(grid, outcome.arrays, "test", outcome.best_round, names)
+    failed = []
+    test, outcome.client_digests = _score(
+        grid, outcome.arrays, "test", outcome.best_round, names, failed, Traffic(config.num_clients)
+    )
+    if absent := [name for name in config.languages + config.unseen if name not in test]:
+        raise FedPromptError(
+            f"no client could score the test split of {absent[0]}; client {failed[-1]['client']} {failed[-1]['why']}; "
+            "the finished rounds are kept: mend the cause and give the same command again"
+        )
     outcome.test = {name: test[name] for name in config.languages + config.unseen}
     return outcome
 
@@ -184,8 +199,9 @@ def write_checkpoint(path: Path, outcome: Outcome, best_loss: float, arrays: Arr
 def read_checkpoint(path: Path) -> tuple | None:
     """Read a checkpoint that this package wrote, or return None if there is none to be read."""
     try:
-        return pickle.loads(path.read_bytes())
-    except (OSError, EOFError, pickle.UnpicklingError, AttributeError, ImportError, IndexError):
+        outcome, best_loss, arrays, state = pickle.loads(path.read_bytes())
+        return outcome, best_loss, arrays, state
+    except Exception:  # a damaged pickle can raise nearly anything
         return None
 
 
@@ -203,20 +219,42 @@ def _names(grid: Grid) -> dict[int, int]:
     }
 
 
-def _exchange(grid: Grid, messages: Iterable[Message], names: dict) -> tuple[int, int, list[Message], list[dict]]:
-    """Send messages and wait; return bytes sent and received, the replies by client, and who failed and why."""
-    messages = list(messages)
-    down = sum(map(message_bytes, messages))
-    replies = list(grid.send_and_receive(messages))
-    up = sum(map(message_bytes, replies))
-    failed = [
-        {"client": names.get(reply.metadata.src_node_id), "why": _why(reply.error.reason)}
-        for reply in replies
-        if reply.has_error()
-    ]
-    good = [reply for reply in replies if not reply.has_error()]
-    good.sort(key=lambda reply: reply.content["metrics"]["partition-id"])
-    return down, up, good, failed
+WAYS = ("train_down", "train_up", "evaluate_down", "evaluate_up")
+
+
+class Traffic:
+    """Bytes of the messages of one round: ``by_client`` holds for each way a list with one number a client."""
+
+    def __init__(self, clients: int):
+        """Begin with nothing sent."""
+        self.by_client = {way: [0] * clients for way in WAYS}
+
+    def add(self, way: str, client: int | None, message: Message) -> None:
+        """Count a message; a client whose name is not known counts for none."""
+        if client is not None:
+            self.by_client[way][client] += message_bytes(message)
+
+    def totals(self) -> dict[str, int]:
+        """Add up the clients."""
+        return {way: sum(sizes) for way, sizes in self.by_client.items()}
+
+
+def _exchange(
+    grid: Grid, messages: Iterable[Message], names: dict, failed: list[dict], traffic: Traffic
+) -> list[Message]:
+    """Send messages and wait; return the replies by client, count bytes, and add who failed and why to `failed`."""
+    messages, good = list(messages), []
+    kind = messages[0].metadata.message_type if messages else MessageType.TRAIN
+    for message in messages:
+        traffic.add(f"{kind}_down", names.get(message.metadata.dst_node_id), message)
+    for reply in grid.send_and_receive(messages):
+        client = names.get(reply.metadata.src_node_id)
+        traffic.add(f"{kind}_up", client, reply)
+        if reply.has_error():
+            failed.append({"client": client, "why": _why(reply.error.reason)})
+        else:
+            good.append(reply)
+    return sorted(good, key=lambda reply: names[reply.metadata.src_node_id])
 
 
 def _why(reason: str) -> str:
@@ -232,36 +270,54 @@ def _sound(replies: list[Message], sent: Arrays, config: RunConfig, names: dict,
     """Keep the replies that can be averaged, as float32 arrays; add the others to `failed`."""
     sound = []
     for reply in replies:
+        client = names[reply.metadata.src_node_id]
         try:
-            update = from_record(reply.content["arrays"])
-            reply.content["arrays"] = to_record(unpack_update(update, sent, config.update_precision))
-            sound.append(reply)
-        except (FedPromptError, KeyError) as error:
-            failed.append({"client": names.get(reply.metadata.src_node_id), "why": str(error)})
+            if absent := {"arrays", "metrics"} - set(reply.content):
+                raise FedPromptError(f"sent no {min(absent)}")
+            metrics = dict(reply.content["metrics"])
+            examples, loss = metrics.get("num-examples"), metrics.get("train-loss")
+            if not (isinstance(examples, int) and examples > 0):
+                raise FedPromptError(f"sent {examples!r} as its number of examples")
+            if not (isinstance(loss, float) and np.isfinite(loss)):
+                raise FedPromptError(f"sent {loss!r} as its training loss")
+            update = unpack_update(from_record(reply.content["arrays"]), sent, config.update_precision)
+        except FedPromptError as error:
+            failed.append({"client": client, "why": str(error)})
+            continue
+        metrics = MetricRecord({"partition-id": client, "num-examples": examples, "train-loss": loss})
+        reply.content = RecordDict({"arrays": to_record(update), "metrics": metrics})
+        sound.append(reply)
     return sound
 
 
-def _score(grid: Grid, arrays: Arrays, split: str, number: int, names: dict) -> tuple[dict, int, int, list[str]]:
-    """Let the clients score `arrays`; return scores per language, bytes each way, and backbone digests."""
+def _score(
+    grid: Grid, arrays: Arrays, split: str, number: int, names: dict, failed: list[dict], traffic: Traffic
+) -> tuple[dict, list[str]]:
+    """Let the clients score `arrays`; return scores per language, and backbone digests.
+
+    A client that fails is asked again, ``ATTEMPTS`` times in all: scoring changes nothing. Each failure is added to
+    `failed`; the languages of a client that fails every time are not among the scores.
+    """
     config = ConfigRecord({"split": split, "server-round": number})
     content = RecordDict({"arrays": to_record(arrays), "config": config})
-    waiting, down, up, scores, digests = set(grid.get_node_ids()), 0, 0, {}, []
+    waiting, scores, digests = set(grid.get_node_ids()), {}, []
     for _ in range(ATTEMPTS):
         messages = [Message(content, dst_node_id=n, message_type=MessageType.EVALUATE) for n in sorted(waiting)]
-        sent, received, replies, failed = _exchange(grid, messages, names)
-        down, up = down + sent, up + received
-        for reply in replies:
+        for reply in _exchange(grid, messages, names, failed, traffic):
+            found = {
+                key.removeprefix("scores."): dict(record)
+                for key, record in reply.content.items()
+                if key.startswith("scores.")
+            }
+            values = [value for measured in found.values() for value in measured.values()]
+            if not np.isfinite(values).all():
+                client = names[reply.metadata.src_node_id]
+                failed.append({"client": client, "why": f"sent {split} scores that are not finite numbers"})
+                continue
             waiting.discard(reply.metadata.src_node_id)
-            for key, record in reply.content.items():
-                if key.startswith("scores."):
-                    scores[key.removeprefix("scores.")] = dict(record)
-                elif key == "proof":
-                    digests.append(record["backbone-digest"])
+            scores |= found
+            if "proof" in reply.content:
+                digests.append(reply.content["proof"]["backbone-digest"])
         if not waiting:
             break
-    else:
-        raise FedPromptError(
-            f"client {failed[0]['client']} could not score the {split} split in {ATTEMPTS} attempts: it "
-            f"{failed[0]['why']}; the finished rounds are kept: mend the cause and give the same command again"
-        )
-    return scores, down, up, digests
+    return scores, digests

@@ -54,7 +54,7 @@ class Source(NamedTuple):
 
     about: str  # one line
     languages: Callable[[Path | None], tuple[str, ...]]
-    load: Callable[[tuple[str, ...], int, Path | None, str | None], Loaded]
+    load: Callable[[tuple[str, ...], int, Path | None, str | None, tuple[str, ...]], Loaded]
     fields: tuple[str, ...] = ()  # choices of text_field, the default first; none where a row has one text only
 
 
@@ -67,7 +67,13 @@ def _intents_languages(data_dir: Path | None) -> tuple[str, ...]:
     return intents.languages()
 
 
-def _load_intents(languages: tuple[str, ...], seed: int, data_dir: Path | None, text_field: str | None) -> Loaded:
+def _load_intents(
+    languages: tuple[str, ...],
+    seed: int,
+    data_dir: Path | None,
+    text_field: str | None,
+    unseen: tuple[str, ...],
+) -> Loaded:
     corpus = f"home-assistant-intents {version('home-assistant-intents')}"
     parts, notes = [], [f"{corpus}: sentences are made from templates and split by template, never by sentence"]
     for language in languages:
@@ -147,6 +153,7 @@ def load_task(
     name: str,
     languages: Iterable[str] | None = None,
     *,
+    unseen: Iterable[str] = (),
     seed: int = 0,
     train_size: int | None = None,
     dev_size: int | None = None,
@@ -164,6 +171,8 @@ def load_task(
         One of `TASKS`.
     languages : iterable of str, optional
         Language codes; all that the task has if left out.
+    unseen : iterable of str
+        Languages that are only tested: their train and dev splits are empty, need no files, and add no labels.
     seed : int
         Draws the order of the training examples, and the split where the corpus has none of its own.
     train_size : int, optional
@@ -202,7 +211,8 @@ def load_task(
     offered = available_languages(name, data_dir)
     if isinstance(languages, str):
         raise FedPromptError(f"languages must be a list of codes; write [{languages!r}], not {languages!r}")
-    chosen = offered if languages is None else tuple(languages)
+    unseen = tuple(unseen)
+    chosen = (offered if languages is None else tuple(languages)) + unseen
     for language in chosen:
         check_choice("language", language, offered)
     if not chosen:
@@ -213,7 +223,7 @@ def load_task(
         if size is not None and size < 1:
             raise FedPromptError(f"{what} is {size}; it must be 1 or more, or None for all examples")
 
-    loaded = TASKS[name].load(chosen, seed, None if data_dir is None else Path(data_dir), text_field)
+    loaded = TASKS[name].load(chosen, seed, None if data_dir is None else Path(data_dir), text_field, unseen)
     data, notes = {}, list(loaded.notes)
     for language, splits, remarks in loaded.parts:
         rng = random.Random(f"{name}-{seed}-{language}-classes")
@@ -224,6 +234,8 @@ def load_task(
         if dev_size is not None and dev_size < len(drawn):
             drawn = sorted(rng.sample(drawn, dev_size))
         dev = {column: [values[i] for i in drawn] for column, values in splits["dev"].items()}
+        if language in unseen:
+            train, dev = ({column: [] for column in values} for values in (train, dev))
         splits = splits | {"train": train, "dev": dev}
         data[language] = DatasetDict({split: _dataset(splits[split], loaded.labels) for split in SPLITS})
         notes += remarks

@@ -1,7 +1,9 @@
 """Clients that fail and runs that are killed: really raised, really NaN, really kill -9."""
 
+import dataclasses
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -71,6 +73,81 @@ def test_the_round_goes_on_without_a_client_that(how, why):
     assert outcome.rounds[2]["dev_loss"] != outcome.rounds[1]["dev_loss"]
 
 
+def spoiling(spoil, kind, clients=(1,), rounds=(2,)):
+    """A Flower mod that spoils the replies of some clients in some rounds."""
+
+    def mod(message, context, call_next):
+        reply = call_next(message, context)
+        settings = message.content.get("config", {})
+        chosen = context.node_config["partition-id"] in clients and settings.get("server-round") in rounds
+        if message.metadata.message_type == kind and chosen and settings.get("split") != "test":
+            spoil(reply.content)
+        return reply
+
+    return mod
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda content: content.pop("metrics"), "sent no metrics"),
+        (lambda content: content.pop("arrays"), "sent no arrays"),
+        (lambda content: content["metrics"].pop("num-examples"), "None as its number of examples"),
+        (lambda content: content["metrics"].update({"num-examples": -20}), "-20 as its number of examples"),
+        (lambda content: content["metrics"].update({"train-loss": float("nan")}), "nan as its training loss"),
+    ],
+    ids=["no metrics", "no arrays", "no count", "negative count", "loss of nan"],
+)
+def test_the_round_goes_on_without_a_malformed_reply(spoil, why):
+    config = dataclasses.replace(CONFIG, rounds=2)
+    outcome = simulate(config, mods=[spoiling(spoil, MessageType.TRAIN)])
+    (failure,) = outcome.rounds[1]["failed"]
+    assert failure["client"] == 1
+    assert why in failure["why"]
+    assert np.isfinite(outcome.rounds[1]["train_loss"])
+
+
+def nan_scores(content):
+    for key in content:
+        if key.startswith("scores."):
+            content[key]["loss"] = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [(nan_scores, "not finite"), (lambda content: content.pop("metrics"), None)],
+    ids=["nan", "no metrics"],
+)
+def test_a_client_that_cannot_score_does_not_stop_the_run(spoil, why):
+    outcome = simulate(CONFIG, mods=[spoiling(spoil, MessageType.EVALUATE, rounds=(3,))])
+    assert len(outcome.rounds) == 3
+    assert set(outcome.test) == {"en", "cy", "ga"}
+    last = outcome.rounds[2]
+    if why is None:  # nothing that scoring needs
+        assert not last["failed"]
+        return
+    assert {failure["client"] for failure in last["failed"]} == {1}
+    assert all(why in failure["why"] for failure in last["failed"])
+    assert set(last["dev"]) == {"en", "ga"}
+    assert np.isfinite(last["dev_loss"])
+    assert outcome.best_round < 3  # a mean over fewer languages is not compared
+
+
+def test_a_client_that_dies_while_scoring_is_asked_again_and_counted(tmp_path):
+    mark = tmp_path / "died"
+
+    def dies_once(message, context, call_next):
+        if message.metadata.message_type == MessageType.EVALUATE and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call_next(message, context)
+
+    outcome = simulate(dataclasses.replace(CONFIG, rounds=1), mods=[dies_once])
+    (failure,) = outcome.rounds[0]["failed"]
+    assert "its process died" in failure["why"]
+    assert set(outcome.rounds[0]["dev"]) == {"en", "cy", "ga"}
+
+
 def test_too_few_clients_stop_the_run_and_the_same_call_goes_on(tmp_path):
     whole = simulate(CONFIG)
     seen = []
@@ -81,9 +158,10 @@ def test_too_few_clients_stop_the_run_and_the_same_call_goes_on(tmp_path):
     assert resumed.test == whole.test
 
 
-def test_a_damaged_checkpoint_means_starting_anew(tmp_path):
-    (tmp_path / "checkpoint.pickle").write_bytes(b"\x80\x04half")
-    assert len(simulate(CONFIG, folder=tmp_path).rounds) == 3
+@pytest.mark.parametrize("damaged", [b"\x80\x04half", b"", b"\xff\xfe", pickle.dumps(1)])
+def test_a_damaged_checkpoint_means_starting_anew(damaged, tmp_path):
+    (tmp_path / "checkpoint.pickle").write_bytes(damaged)
+    assert len(simulate(dataclasses.replace(CONFIG, rounds=1), folder=tmp_path).rounds) == 1
 
 
 def test_kill_9_and_the_same_command_gives_the_uninterrupted_result(tmp_path):
@@ -112,7 +190,7 @@ def test_kill_9_and_the_same_command_gives_the_uninterrupted_result(tmp_path):
     for record in (a, b):
         for entry in record["rounds"]:
             # Seconds differ, and so do a few bytes: Flower's message ids and times are serialized too.
-            del entry["seconds"], entry["bytes"]
+            del entry["seconds"], entry["bytes"], entry["client_bytes"]
     assert a["rounds"] == b["rounds"]
     assert a["test"] == b["test"]
     assert [p.suffix for p in (tmp_path / "killed").iterdir()] == [".json"]
