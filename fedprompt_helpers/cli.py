@@ -202,7 +202,9 @@ def show_partition(
     task: Annotated[str, typer.Option(help="The task; `fedprompt tasks` lists them.")] = "intents",
     languages: Annotated[str | None, typer.Option(help="Languages, separated by commas.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the task's files.")] = None,
-    scheme: Annotated[str, typer.Option(help="As --partition of `fedprompt run`.")] = "language",
+    scheme: Annotated[
+        str, typer.Option("--scheme", "--partition", help="Who holds what, as --partition of `fedprompt run`.")
+    ] = "language",
     clients: Annotated[int | None, typer.Option(help="Number of clients.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Dirichlet concentration.")] = None,
     mapping: Annotated[Path | None, typer.Option(help="JSON file: for each client, its languages.")] = None,
@@ -221,13 +223,24 @@ def show_partition(
     loaded = load_task(task, chosen, seed=seed, train_size=train_size, data_dir=data_dir)
     groups = read_mapping(mapping) if mapping else None
     parts = partition(loaded, scheme, clients=clients, alpha=alpha, mapping=groups, seed=seed)
-    table = counts(parts, loaded, by)
-    columns = list(loaded.labels if by == "label" else loaded.languages)
-    width = max(10, *(len(name) + 2 for name in columns))
-    print("client".ljust(8) + "".join(name.rjust(width) for name in columns) + "all".rjust(width))
-    for i, row in enumerate(table):
-        print(str(i).ljust(8) + "".join(str(n).rjust(width) for n in row) + str(row.sum()).rjust(width))
-    save_plot(plots.plot_partition(table, columns), plot)
+    for note in loaded.notes:
+        print(f"note: {note}", file=sys.stderr)
+    held = counts(parts, loaded, "language")
+    rows = [f"{i}: {','.join(name for name, n in zip(chosen, row, strict=True) if n)}" for i, row in enumerate(held)]
+    print_counts(counts(parts, loaded, by), list(loaded.labels if by == "label" else chosen), rows)
+    if by == "label" and (held.astype(bool).sum(1) > 1).any():
+        print()
+        print_counts(held, list(chosen), rows)
+    columns = list(loaded.labels if by == "label" else chosen)
+    save_plot(plots.plot_partition(counts(parts, loaded, by), columns, rows), plot)
+
+
+def print_counts(table, columns: list[str], rows: list[str]) -> None:
+    """Print numbers of examples, one row a client."""
+    width, first = max(10, *(len(name) + 2 for name in columns)), max(8, *(len(name) + 2 for name in rows))
+    print("client".ljust(first) + "".join(name.rjust(width) for name in columns) + "all".rjust(width))
+    for name, row in zip(rows, table, strict=True):
+        print(name.ljust(first) + "".join(str(n).rjust(width) for n in row) + str(row.sum()).rjust(width))
 
 
 def split_names(names: str) -> tuple[str, ...]:
@@ -239,6 +252,7 @@ def read_mapping(path: Path) -> list[list[str]]:
     """Read which languages each client holds: a JSON list of lists of names."""
     try:
         mapping = json.loads(path.read_text(encoding="utf-8"))
+        assert isinstance(mapping, list) and all(isinstance(group, list) for group in mapping)
         assert all(isinstance(name, str) for group in mapping for name in group)
     except (OSError, ValueError, TypeError, AssertionError) as error:
         raise FedPromptError(

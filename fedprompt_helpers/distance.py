@@ -6,7 +6,8 @@ imports a module that current Python environments no longer have.
 
 import functools
 import json
-from importlib import resources
+from importlib.metadata import distribution
+from pathlib import Path
 
 import numpy as np
 
@@ -63,8 +64,9 @@ def iso_code(code: str) -> str:
     return _letter_codes().get(code, code)
 
 
-def _file(name: str):
-    return resources.files("lang2vec") / "data" / name
+def _file(name: str) -> Path:
+    # Found by its distribution, not imported: its script of the same name may come first on the path.
+    return Path(distribution("lang2vec").locate_file(f"lang2vec/data/{name}"))
 
 
 @functools.cache
@@ -75,7 +77,7 @@ def _letter_codes() -> dict[str, str]:
 @functools.cache
 def _vectors(kind: str) -> dict[str, np.ndarray]:
     name, prefixes = KINDS[kind]
-    with resources.as_file(_file(name)) as path, np.load(path, allow_pickle=False) as content:
+    with np.load(_file(name), allow_pickle=False) as content:
         wanted = [i for i, feature in enumerate(content["feats"]) if feature.startswith(prefixes)]
         values = content["data"][:, wanted, 0].astype(np.float64)
         return dict(zip(content["langs"].tolist(), values, strict=True))

@@ -1,5 +1,6 @@
 """One frozen configuration becomes one run record on disk."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -25,7 +26,7 @@ DATA_FILE = "data.json"
 FORMAT = 1
 """Version of the run record; raise it when its fields change."""
 
-DEFAULTS = RunConfig().to_dict()
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunConfig)} | {"server_learning_rate": 1.0}
 
 RECORDED_PACKAGES = (
     "fedprompt-helpers",

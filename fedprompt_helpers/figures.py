@@ -45,6 +45,8 @@ def plot_sweep(sweep: Sweep, results: str | Path, *, ax: Axes | None = None) -> 
 
 def _is_axis(content: pd.DataFrame, name: str) -> bool:
     """Whether a grid field can be an axis: at least three numbers, and every setting has one."""
+    if name not in content:  # none of the settings along it has a record yet
+        return False
     values = content[name].iloc[1:]
     return values.notna().all() and sum(isinstance(x, int | float) for x in values.unique()) >= 3
 

@@ -119,13 +119,7 @@ def _own_labels(files: dict[str, dict[str, Table]], unseen: tuple[str, ...]) -> 
             f"{pairs[True].where} has a column 'text_pair', {pairs[False].where} has none; give it to all files or none"
         )
     seen = [tables["train"].columns["label"] for language, tables in files.items() if language not in unseen]
-    labels = tuple(sorted({label for column in seen for label in column}))
-    if len(labels) == 1:
-        raise FedPromptError(
-            f"all training examples have the label {labels[0]!r}; a classifier needs at least two labels: add examples "
-            "of another, or another language"
-        )
-    return labels
+    return tuple(sorted({label for column in seen for label in column}))
 
 
 def _take(columns: Columns, rows: list[int]) -> Columns:

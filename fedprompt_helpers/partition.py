@@ -82,6 +82,12 @@ def partition(
         raise FedPromptError(f"clients is {clients!r}; it must be a whole number of at least 1, for example 5")
     if seed < 0:
         raise FedPromptError(f"seed is {seed}; it must be 0 or more")
+    if alpha is not None and not scheme.startswith("dirichlet"):
+        raise FedPromptError(
+            f"alpha is {alpha}, but the partition is {scheme!r}; leave it out or choose a Dirichlet one"
+        )
+    if mapping and scheme != "mapping":
+        raise FedPromptError(f"a mapping is given, but the partition is {scheme!r}; leave it out or choose mapping")
     dataset = pool(task)
     if clients > len(dataset):
         raise FedPromptError(
@@ -96,11 +102,14 @@ def partition(
         dataset = dataset.select(np.random.default_rng([seed, 1]).permutation(len(dataset)))
     if scheme in ("language", "mapping"):
         if clients % len(groups) or (scheme == "mapping" and clients != len(groups)):
-            raise FedPromptError(
-                f"{clients} clients for {len(groups)} languages or groups of languages: by language there is one "
-                "client each, or a multiple of it; leave clients out or choose another partition"
-            )
-        dataset = dataset.add_column("client", _holders(dataset["language"][:], groups, clients // len(groups)))
+            what, rule = "groups", "each group of the mapping is one client; leave clients out"
+            if scheme == "language":
+                what, rule = (
+                    "languages",
+                    "each has one client, or several; leave clients out, or take another partition",
+                )
+            raise FedPromptError(f"{clients} clients for {len(groups)} {what}: {rule}")
+        dataset = _with_column(dataset, "client", _holders(dataset["language"][:], groups, clients // len(groups)))
         partitioner = NaturalIdPartitioner(partition_by="client")
     if scheme == "iid":
         partitioner = IidPartitioner(num_partitions=clients)
@@ -110,7 +119,7 @@ def partition(
         column = scheme.removeprefix("dirichlet-")
         if column == "both":
             pairs = zip(dataset["language"][:], dataset["label"][:], strict=True)
-            dataset = dataset.add_column(column, [f"{language} {label}" for language, label in pairs])
+            dataset = _with_column(dataset, column, [f"{language} {label}" for language, label in pairs])
         partitioner = DirichletPartitioner(
             num_partitions=clients,
             partition_by=column,
@@ -152,6 +161,11 @@ def check_mapping(mapping: Sequence[Sequence[str]] | None, languages: Sequence[s
         what = f"names {wrong[0]} {named[wrong[0]]} times" if wrong else "has a client without a language"
         raise FedPromptError(f"the mapping {what}; name each language once, and at least one for each client")
     return [list(group) for group in mapping]
+
+
+def _with_column(dataset: Dataset, name: str, values: list) -> Dataset:
+    with contextlib.redirect_stderr(io.StringIO()):  # a progress bar for milliseconds of work
+        return dataset.add_column(name, values)
 
 
 def _holders(languages: list[str], groups: list[list[str]], each: int) -> list[int]:

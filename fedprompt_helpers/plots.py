@@ -39,7 +39,7 @@ def plot_partition(
     """
     table = np.asarray(table)
     rows = rows or [f"client {i}" for i in range(len(table))]
-    ax = _axes(ax, 7, 0.9 + 0.35 * len(rows))
+    ax = _axes(ax, 7, max(0.9 + 0.35 * len(rows), 0.5 + 0.21 * len(columns)))  # the legend needs room too
     left = np.zeros(len(rows))
     for i, (name, values) in enumerate(zip(columns, table.T, strict=True)):
         hatch = "///" if i >= len(PALETTE) else None

@@ -117,7 +117,13 @@ def read_table(
         for name, index in at.items():
             cell = cells[index].strip()
             if not cell and name not in may_be_empty:
-                raise _fault(where, place, f"column {wanted[name]!r} is empty; expected a text, or leave the row out")
+                what = "label" if name == "label" else "text"
+                raise _fault(where, place, f"column {wanted[name]!r} is empty; expected a {what}, or leave the row out")
+            if "\0" in cell:
+                raise _fault(
+                    where, place, f"column {wanted[name]!r} has a NUL character, found {cell[:40]!r}; take it out, or "
+                    "save the file as UTF-8 (UTF-16 is full of them)",
+                )  # fmt: skip
             table.columns[name].append(cell)
         table.places.append(place)
     if not table.places:
@@ -134,9 +140,11 @@ def _decode(where: str, content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
+        before = content[: error.start].split(b"\n")
+        found = before[-1].split(b"\t")[-1].decode("utf-8", "replace")[-40:]
         raise FedPromptError(
-            f"{where}, line {line}: byte {content[error.start]:#x} is not UTF-8; save the file in UTF-8"
+            f"{where}, line {len(before)}, column number {before[-1].count(bytes([9])) + 1}: byte "
+            f"{content[error.start]:#x} after {found!r} is not UTF-8; save the file in UTF-8"
         ) from error
 
 
@@ -156,10 +164,19 @@ def _records(where: str, text: str, quoted: bool) -> Iterator[tuple[tuple[int, i
                 yield place, cells
             place = (place[0] + 1, reader.line_num + 1)
     except csv.Error as error:
+        cells = text.split("\n")[place[1] - 1].split("\t")
+        number = next((i for i, cell in enumerate(cells) if cell.startswith('"') and not _closes(cell)), 0)
         raise _fault(
-            where, place, f"a field begins with a quotation mark that does not close at its end ({error}); put the "
-            "whole field in quotes and write the quotes inside it twice",
+            where, place, f"column number {number + 1}: a field begins with a quotation mark that does not close at "
+            f"its end ({error}), found {cells[number][:40]!r}; put the whole field in quotes and write the quotes "
+            "inside it twice",
         ) from error  # fmt: skip
+
+
+def _closes(cell: str) -> bool:
+    """Whether a cell that begins with a quotation mark is quoted to its end, its own quotes written twice."""
+    cell = cell.rstrip("\r")
+    return len(cell) > 1 and cell.endswith('"') and '"' not in cell[1:-1].replace('""', "")
 
 
 def fold(text: str) -> str:

@@ -239,6 +239,11 @@ def load_task(
         splits = splits | {"train": train, "dev": dev}
         data[language] = DatasetDict({split: _dataset(splits[split], loaded.labels) for split in SPLITS})
         notes += remarks
+    if len(loaded.labels) < 2:
+        raise FedPromptError(
+            f"all training examples have the label {loaded.labels[0]!r}; a classifier needs at least two labels: add "
+            "examples of another"
+        )
     return Task(name, chosen, loaded.labels, data, tuple(notes))
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from fedprompt_helpers.cli import main
 from fedprompt_helpers.config import RunConfig
 from fedprompt_helpers.errors import FedPromptError
 
+ROOT = Path(__file__).resolve().parent.parent
 SMALL = "--languages en,cy --train-size 16 --rounds 2 --local-epochs 1"
 
 
@@ -99,8 +101,8 @@ def test_local_and_centralised_training_give_records(setting, tmp_path):
         ("run --local-epochs 0", "local_epochs is 0"),
         ("run --learning-rate 0", "learning_rate is 0.0"),
         ("run --batch-size 0", "batch_size is 0"),
-        ("run --partition dirichlet-label --alpha 0", "alpha is 0.0"),
-        ("run --partition dirichlet-label", "alpha is None"),
+        ("run --partition dirichlet-label --alpha 0", "alpha (--alpha) is 0.0"),
+        ("run --partition dirichlet-label", "alpha (--alpha) is left out"),
         ("run --alpha 1", "leave alpha out"),
         ("run --clients 9", "9 clients for 5 languages"),
         ("run --backbone ./nowhere", "a config.json was expected"),
@@ -157,3 +159,33 @@ def test_two_configurations_never_share_a_record_name():
         for m in ("p-tuning", "head")
     }
     assert len(names) == 8
+
+
+def test_the_name_of_a_record_stays():
+    """Committed records are found by the name of their configuration; a new field must not rename them."""
+    for path in (ROOT / "book" / "results" / "records").glob("*.json"):
+        record = experiments.load_record(path)
+        assert experiments.record_name(RunConfig.from_dict(record["config"])) == path.stem == record["name"]
+
+
+def test_a_record_of_other_data_is_not_taken_for_this_one(tmp_path):
+    rows = ["text\tlabel"] + [f"{word} {i}\t{label}" for i in range(9) for word, label in (("sun", "a"), ("rain", "b"))]
+    for split in ("train", "dev", "test"):
+        for language in ("xx", "yy"):
+            (tmp_path / "data" / language).mkdir(parents=True, exist_ok=True)
+            lines = [rows[0], *(f"{split} {row}" for row in rows[1:])]
+            (tmp_path / "data" / language / f"{split}.tsv").write_text("\n".join(lines) + "\n")
+    given = ["run", "--task", "tsv", "--languages", "xx,yy", "--setting", "centralised", "--rounds", "1"]
+    given += ["--output", str(tmp_path / "runs")]
+    first = fedprompt(*given, FEDPROMPT_DATA=str(tmp_path / "data"))
+    assert first.returncode == 0, first.stderr
+    again = fedprompt(*given, FEDPROMPT_DATA=str(tmp_path / "data"))
+    assert "has its record already" in again.stdout
+    with (tmp_path / "data" / "yy" / "test.tsv").open("a") as file:
+        file.write("train sun 1\ta\n")
+    changed = fedprompt(*given, FEDPROMPT_DATA=str(tmp_path / "data"))
+    assert changed.returncode == 2
+    assert "its data were others" in changed.stderr
+    anew = fedprompt(*given, "--again", FEDPROMPT_DATA=str(tmp_path / "data"))
+    assert anew.returncode == 0
+    assert "note: yy: 1 of 19 test texts are in train too" in anew.stderr

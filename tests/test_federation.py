@@ -11,6 +11,7 @@ from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
 from fedprompt_helpers import tuning
 from fedprompt_helpers.clients import load_clients
 from fedprompt_helpers.config import RunConfig
+from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.federation import from_record, simulate, to_record
 
 CONFIG = RunConfig(languages=("en", "cy", "ga"), train_size=24, rounds=3, local_epochs=4, learning_rate=3e-3)
@@ -112,3 +113,51 @@ def test_spawned_processes_give_what_forked_ones_give(monkeypatch):
 def test_no_process_is_left_and_ray_is_not_started(outcome):
     assert not multiprocessing.active_children()
     assert "ray" not in sys.modules
+
+
+def test_a_language_is_scored_by_the_client_that_holds_it():
+    """It matters where clients keep something of their own: the head, or epochs at the end."""
+    mapping = (("en", "ga"), ("cy",))
+    config = RunConfig(
+        languages=("en", "cy", "ga"), partition="mapping", mapping=mapping, train_size=12, rounds=1, personal_epochs=1
+    )
+    clients = load_clients(config)
+    assert [clients.languages_of(client) for client in (0, 1)] == [["en", "ga"], ["cy"]]
+    assert set(simulate(config).test) == {"en", "cy", "ga"}
+
+
+@pytest.mark.parametrize(
+    "more", [{"partition": "iid"}, {"partition": "dirichlet-label", "alpha": 1.0}, {"clients": 6}, {"unseen": ("de",)}]
+)
+@pytest.mark.parametrize("own", [{"head": "local"}, {"personal_epochs": 2}])
+def test_own_models_are_refused_where_nobody_could_score_them(own, more):
+    with pytest.raises(FedPromptError, match=r"one client|unseen"):
+        RunConfig(languages=("en", "cy", "ga"), **own, **more)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"aggregation": "fedprox"},
+        {"aggregation": "fedavgm"},
+        {"aggregation": "fedadam"},
+        {"aggregation": "fedmedian"},
+        {"aggregation": "krum"},
+        {"update_precision": "float16"},
+        {"update_precision": "int8"},
+        {"clients": 8},
+        {"method": "lora"},
+        {"method": "prefix-tuning"},
+        {"method": "head"},
+    ],
+    ids=lambda more: "-".join(map(str, more.values())),
+)
+def test_every_strategy_precision_and_method_runs(more):
+    languages = ("en", "cy", "ga", "de")
+    outcome = simulate(RunConfig(**({"languages": languages, "train_size": 12, "rounds": 1, "local_epochs": 1} | more)))
+    assert set(outcome.test) == set(languages)
+    assert not outcome.rounds[0]["failed"]
+    per_number = {"float16": 2, "int8": 1}.get(more.get("update_precision"), 4)
+    for size in outcome.rounds[0]["client_bytes"]["train_up"]:
+        assert size == pytest.approx(per_number * outcome.message_parameters, rel=0.03)
+    assert all(array.dtype == np.float32 and np.isfinite(array).all() for array in outcome.arrays.values())

@@ -45,6 +45,7 @@ def mirror(tmp_path_factory):
                 for category in CATEGORIES
                 for i in range(12)
             ]
+            lines[0] = lines[0].replace("\t", "\t" + 700 * "long ", 1)  # longer than the backbone has positions
             (folder / f"xglue.nc.{language}.{split}").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder.parent
 
@@ -62,6 +63,7 @@ def test_the_paper_track_runs_as_configured(backbone, mirror, tmp_path):
     assert len(record["labels"]) == 10
     assert record["message_parameters"] == record["parameters"]["trainable"] == 8 * 32 + 32 * 32 + 32 + 32 * 10 + 10
     assert record["backbone_digest"]["before"] == record["backbone_digest"]["after"]
+    assert any("cut to 504 tokens" in note for note in record["notes"])  # 512 positions, 8 virtual tokens
 
 
 def test_a_record_of_the_paper_track_rebuilds_its_configuration():
@@ -79,6 +81,21 @@ def test_the_books_mapping_puts_fifteen_languages_on_five_clients(monkeypatch):
     assert config.num_clients == 5
     assert sorted(name for group in config.mapping for name in group) == sorted(languages)
     assert len(languages) == 15
+
+
+def test_an_unseen_language_needs_a_test_file_alone(tmp_path):
+    for language, splits in {"xx": ("train", "dev", "test"), "yy": ("test",)}.items():
+        (tmp_path / language).mkdir()
+        for split in splits:
+            rows = [f"{split} {word} {i}\t{label}" for i in range(6) for word, label in (("sun", "a"), ("rain", "b"))]
+            (tmp_path / language / f"{split}.tsv").write_text("text\tlabel\n" + "\n".join(rows) + "\n")
+    command = [sys.executable, "-m", "fedprompt_helpers", "run", "--task", "tsv", "--languages", "xx", "--unseen", "yy"]
+    command += ["--data-dir", str(tmp_path), "--rounds", "1", "--output", str(tmp_path / "runs")]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    record = json.loads(next((tmp_path / "runs").glob("*.json")).read_text())
+    assert record["examples"]["yy"] == {"train": 0, "dev": 0, "test": 12}
+    assert set(record["test"]) == {"xx", "yy"}
 
 
 def test_unseen_languages_are_tested_and_never_trained_on(tmp_path):

@@ -1,0 +1,75 @@
+"""The commands that train nothing: they say who holds what, what is trained, and which tasks there are."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from fedprompt_helpers.cli import app
+from fedprompt_helpers.errors import FedPromptError
+
+SMALL = ["--languages", "en,cy,ga", "--train-size", "24"]
+
+
+def call(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if isinstance(result.exception, FedPromptError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_partition_names_the_languages_of_each_client(tmp_path):
+    result = call("partition", *SMALL, "--plot", tmp_path / "who.png")
+    lines = result.stdout.splitlines()
+    assert [line.split()[:2] for line in lines[1:4]] == [["0:", "en"], ["1:", "cy"], ["2:", "ga"]]
+    assert all(line.split()[-1] == "24" for line in lines[1:4])
+    assert (tmp_path / "who.png").stat().st_size > 10_000
+    assert "note: " in result.stderr
+
+
+def test_partition_of_several_languages_a_client_counts_both_ways(tmp_path):
+    (tmp_path / "mapping.json").write_text('[["en", "ga"], ["cy"]]')
+    given = ["--partition", "mapping", "--mapping", tmp_path / "mapping.json", "--plot", tmp_path / "who.png"]
+    labels, languages = call("partition", *SMALL, *given).stdout.split("\n\n")
+    assert "0: en,ga" in labels
+    rows = [line.split() for line in languages.splitlines()[:3]]
+    assert rows[0] == ["client", "en", "cy", "ga", "all"]
+    assert rows[1][2:] == ["24", "0", "24", "48"]
+
+
+def test_partition_by_dirichlet_loses_nothing(tmp_path):
+    given = ["--scheme", "dirichlet-both", "--alpha", 0.5, "--clients", 4, "--plot", tmp_path / "who.png"]
+    labels = call("partition", *SMALL, *given).stdout.split("\n\n")[0]
+    assert sum(int(line.split()[-1]) for line in labels.splitlines()[1:5]) == 72
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["--scheme", "iid", "--alpha", 0], "alpha is 0.*Dirichlet"),
+        (["--mapping", "FLAT", "--scheme", "mapping"], "JSON list of lists"),
+        (["--mapping", "OBJECT", "--scheme", "mapping"], "JSON list of lists"),
+        (["--mapping", "GOOD", "--scheme", "iid"], "a mapping is given"),
+        (["--mapping", "GOOD", "--scheme", "mapping", "--clients", 6], "each group of the mapping is one client"),
+    ],
+)
+def test_partition_names_what_does_not_fit(given, says, tmp_path):
+    files = {"FLAT": ["en", "cy", "ga"], "OBJECT": {"a": ["en", "cy", "ga"]}, "GOOD": [["en"], ["cy"], ["ga"]]}
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    given = [tmp_path / x if x in files else x for x in given]
+    with pytest.raises(FedPromptError, match=says):
+        call("partition", *SMALL, *given, "--plot", tmp_path / "who.png")
+
+
+def test_count_gives_the_papers_figures():
+    [row] = [line.split() for line in call("count").stdout.splitlines() if line.startswith("prompt-tuning")]
+    assert "1,202,708" in row
+    assert "278,655,764" in row
+    assert "604,426" in row
+
+
+def test_tasks_lists_every_task():
+    listed = {line.split()[0] for line in call("tasks").stdout.splitlines()}
+    assert listed == {"intents", "masakhanews", "xnli", "xglue-nc", "sib200", "tsv"}
