@@ -187,10 +187,18 @@ def count(
     from .accounting import count_without_weights
     from .tuning import METHODS
 
+    if labels < 2:
+        raise FedPromptError(f"--labels is {labels}; a classification head needs at least 2")
     print(f"{backbone}, {labels} labels, {virtual_tokens} virtual tokens\n")
     print(f"{'method':<15}{'trainable':>13}{'prompt':>13}{'head':>11}{'head twice':>13}{'total':>14}{'share':>9}")
     for method in METHODS:
-        n = count_without_weights(backbone, method, num_labels=labels, virtual_tokens=virtual_tokens)
+        try:
+            n = count_without_weights(backbone, method, num_labels=labels, virtual_tokens=virtual_tokens)
+        except FedPromptError as error:
+            if not str(error).startswith("PEFT cannot"):
+                raise
+            print(f"{method:<15}{'not available on this backbone':>38}")
+            continue
         print(
             f"{method:<15}{n['trainable']:>13,}{n['prompt']:>13,}{n['head']:>11,}{n['trainable_head_twice']:>13,}"
             f"{n['total']:>14,}{100 * n['trainable'] / n['total']:>8.2f}%"

@@ -91,12 +91,18 @@ def prepare(
     Raises
     ------
     FedPromptError
-        If the method or `prompt_init` is unknown or `virtual_tokens` is below 1.
+        If the method or `prompt_init` is unknown, `virtual_tokens` is below 1, or the method cannot be had on this
+        architecture.
     """
     check_choice("method", method, METHODS)
     check_choice("prompt_init", prompt_init, PROMPT_INITS)
     if virtual_tokens < 1:
         raise FedPromptError(f"virtual_tokens is {virtual_tokens}; a prompt needs at least 1 virtual token")
+    if hasattr(model, "pre_classifier"):
+        raise FedPromptError(
+            f"a backbone of type {model.config.model_type!r} has a head in two parts, of which PEFT trains one; choose "
+            "another backbone, such as FacebookAI/xlm-roberta-base"
+        )
     common = {"task_type": peft.TaskType.SEQ_CLS}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -108,12 +114,20 @@ def prepare(
         elif method == "prefix-tuning":
             config = peft.PrefixTuningConfig(num_virtual_tokens=virtual_tokens, **common)
         elif method == "lora":
-            config = peft.LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules=["query", "value"], **common)
+            # None: PEFT knows the query and value matrices of many other architectures.
+            targets = ["query", "value"] if model.config.model_type in ("bert", "roberta", "xlm-roberta") else None
+            config = peft.LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules=targets, **common)
         else:
             config = None
             model.requires_grad_(method == "full")
             _head(model).requires_grad_(True)
-        prepared = peft.get_peft_model(model, config) if config else model
+        try:
+            prepared = peft.get_peft_model(model, config) if config else model
+        except ValueError as error:
+            raise FedPromptError(
+                f"PEFT cannot do {method} on a backbone of type {model.config.model_type!r} ({error}); choose another "
+                "method or backbone"
+            ) from error
     for parameter in prepared.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from transformers import DebertaV2Config, DistilBertConfig, GPT2Config
 from typer.testing import CliRunner
 
 from fedprompt_helpers.cli import app
 from fedprompt_helpers.errors import FedPromptError
+from fedprompt_helpers.tuning import METHODS
 
 SMALL = ["--languages", "en,cy,ga", "--train-size", "24"]
 
@@ -68,6 +70,32 @@ def test_count_gives_the_papers_figures():
     assert "1,202,708" in row
     assert "278,655,764" in row
     assert "604,426" in row
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        DebertaV2Config(
+            hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, vocab_size=99
+        ),
+        GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=99),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_count_takes_other_architectures(config, tmp_path):
+    config.save_pretrained(tmp_path)
+    rows = call("count", "--backbone", tmp_path, "--labels", 3).stdout.splitlines()[3:]
+    found = {line.split()[0]: line.split()[1] for line in rows}
+    assert set(found) == set(METHODS)
+    assert int(found["full"].replace(",", "")) > int(found["lora"].replace(",", "")) > 2 * 2 * 2 * 8 * 32
+
+
+def test_count_refuses_what_it_would_count_wrongly(tmp_path):
+    DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=48, vocab_size=99).save_pretrained(tmp_path)
+    with pytest.raises(FedPromptError, match="head in two parts"):
+        call("count", "--backbone", tmp_path)
+    with pytest.raises(FedPromptError, match="at least 2"):
+        call("count", "--labels", 1)
 
 
 def test_tasks_lists_every_task():
