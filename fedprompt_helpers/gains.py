@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from .config import RunConfig
 from .distance import mean_distance
 from .errors import FedPromptError
 from .results import CONFIDENCE, half_interval, scores
@@ -43,7 +44,10 @@ def gains_table(sweeps: list[Sweep], results: str | Path) -> pd.DataFrame:
             frame = scores(sweep, results)
         except FedPromptError:
             continue
-        languages, grid = tuple(sweep.common["languages"]), [x for x in grid_fields(sweep) if x in frame]
+        languages, grid = (
+            tuple(sweep.common.get("languages", RunConfig.languages)),
+            [x for x in grid_fields(sweep) if x in frame],
+        )
         keys = ["language", "train_size"]
         frame = frame.assign(train_size=frame["train_size"] if "train_size" in grid else _size(sweep))
         wide = frame[frame["label"].isin((ALONE, TOGETHER))].pivot_table(
@@ -56,7 +60,7 @@ def gains_table(sweeps: list[Sweep], results: str | Path) -> pd.DataFrame:
             rows.append(
                 {
                     "sweep": sweep.path.stem,
-                    "task": sweep.common["task"],
+                    "task": sweep.common.get("task", RunConfig.task),
                     "language": language,
                     "train_size": size,
                     "distance": mean_distance(language, languages),

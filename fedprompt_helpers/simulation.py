@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import types
-import unittest.mock
 from collections.abc import Callable
 from multiprocessing.context import BaseContext
 from queue import Queue
@@ -27,6 +26,7 @@ from flwr.server.superlink.fleet.vce.backend import Backend
 from flwr.serverapp import Grid, ServerApp
 from flwr.simulation import run_simulation
 
+RAY_BACKEND = "flwr.server.superlink.fleet.vce.backend.raybackend"
 POLL = 0.01
 """Seconds between two looks for messages; Flower's simulation waits ten times as long, at both ends."""
 
@@ -56,11 +56,14 @@ def run(server_app: ServerApp, client_app: ClientApp, num_clients: int) -> None:
     # Forked before Flower starts its threads.
     workers = [Worker(client_app) for _ in range(min(usable_cores(), num_clients))]
     ours = types.SimpleNamespace(RayBackend=lambda _: ProcessBackend(workers))  # Flower imports it when it needs it
+    flowers = {RAY_BACKEND: sys.modules[RAY_BACKEND]} if RAY_BACKEND in sys.modules else {}
+    sys.modules[RAY_BACKEND] = ours
     hand_out, vce_api.add_messages_to_queue = vce_api.add_messages_to_queue, _hand_out
     try:
-        with unittest.mock.patch.dict(sys.modules, {f"{Backend.__module__.rpartition('.')[0]}.raybackend": ours}):
-            run_simulation(server_app, client_app, num_supernodes=num_clients)
+        run_simulation(server_app, client_app, num_supernodes=num_clients)
     finally:
+        sys.modules.pop(RAY_BACKEND)
+        sys.modules |= flowers
         vce_api.add_messages_to_queue = hand_out
         for worker in workers:
             worker.stop()
