@@ -1,6 +1,5 @@
 """What is trained: prompt tuning, P-tuning, prefix tuning, LoRA, the head alone, everything; and how."""
 
-import inspect
 import math
 import time
 import warnings
@@ -10,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import peft
 import torch
-from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from sklearn.metrics import f1_score
 
 from .errors import FedPromptError, check_choice
@@ -23,18 +21,6 @@ METHODS = ("prompt-tuning", "p-tuning", "prefix-tuning", "lora", "head", "full")
 PRECISIONS = ("auto", "float32", "bfloat16")
 PROMPT_INITS = {"vocabulary": peft.PromptTuningInit.SAMPLE_VOCAB, "random": peft.PromptTuningInit.RANDOM}
 """Where prompt tuning starts, and PEFT's name for it."""
-HEADS = ("classifier", "pre_classifier", "score", "pooler", "head")
-"""What the parts of a classification head are called, beside the encoder; Transformers has no one name for them."""
-LORA_TARGETS = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING | {
-    "distilbert": ["q_lin", "v_lin"],
-    "modernbert": ["Wqkv"],
-    "mpnet": ["attn.q", "attn.v"],
-}
-"""The query and value matrices by type of model: PEFT's table, and types that it lacks. Else: query and value."""
-
-
-class MethodNotAvailable(FedPromptError):
-    """A method that cannot be put on this type of backbone."""
 
 
 class Encoded(NamedTuple):
@@ -105,69 +91,55 @@ def prepare(
     Raises
     ------
     FedPromptError
-        If the method or `prompt_init` is unknown, or `virtual_tokens` is below 1.
-    MethodNotAvailable
-        If the method cannot be had on this architecture.
+        If the method or `prompt_init` is unknown, `virtual_tokens` is below 1, or the method cannot be had on this
+        architecture.
     """
     check_choice("method", method, METHODS)
     check_choice("prompt_init", prompt_init, PROMPT_INITS)
     if virtual_tokens < 1:
         raise FedPromptError(f"virtual_tokens is {virtual_tokens}; a prompt needs at least 1 virtual token")
-    heads = [name for name in HEADS if hasattr(model, name)]
-    if not heads:
-        raise _not_available(model, method, f"it has no classification head called {' or '.join(HEADS)}")
-    common = {"task_type": peft.TaskType.SEQ_CLS, "modules_to_save": [f".{name}" for name in heads]}
+    if hasattr(model, "pre_classifier"):
+        raise FedPromptError(
+            f"a backbone of type {model.config.model_type!r} has a head in two parts, of which PEFT trains one; choose "
+            "another backbone, such as FacebookAI/xlm-roberta-base"
+        )
+    common = {"task_type": peft.TaskType.SEQ_CLS}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if method == "lora":
-            targets = LORA_TARGETS.get(model.config.model_type, ["query", "value"])
+        if method == "prompt-tuning":
+            start = PROMPT_INITS[prompt_init]
+            config = peft.PromptTuningConfig(num_virtual_tokens=virtual_tokens, prompt_tuning_init=start, **common)
+        elif method == "p-tuning":
+            config = peft.PromptEncoderConfig(num_virtual_tokens=virtual_tokens, encoder_hidden_size=128, **common)
+        elif method == "prefix-tuning":
+            config = peft.PrefixTuningConfig(num_virtual_tokens=virtual_tokens, **common)
+        elif method == "lora":
+            # None: PEFT knows the query and value matrices of many other architectures.
+            targets = ["query", "value"] if model.config.model_type in ("bert", "roberta", "xlm-roberta") else None
             config = peft.LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules=targets, **common)
-        elif method in ("head", "full"):
+        else:
             config = None
             model.requires_grad_(method == "full")
-            for name in heads:
-                getattr(model, name).requires_grad_(True)
-        else:
-            config = _prompt_config(model, method, virtual_tokens, PROMPT_INITS[prompt_init], common)
+            _head(model).requires_grad_(True)
         try:
             prepared = peft.get_peft_model(model, config) if config else model
-        except (ValueError, AttributeError) as error:
-            raise _not_available(model, method, str(error)) from error
+        except ValueError as error:
+            raise FedPromptError(
+                f"PEFT cannot do {method} on a backbone of type {model.config.model_type!r} ({error}); choose another "
+                "method or backbone"
+            ) from error
     for parameter in prepared.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    for head in (getattr(model, name) for name in heads):
-        if not getattr(head, "takes_float32", False):
-            head.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
-            head.takes_float32 = True
+    head = _head(model)
+    if not getattr(head, "takes_float32", False):
+        head.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
+        head.takes_float32 = True
     return speed_up(prepared.eval()) if method in ("prompt-tuning", "p-tuning", "head") else prepared.eval()
 
 
-def _prompt_config(
-    model: torch.nn.Module, method: str, virtual_tokens: int, start: peft.PromptTuningInit, common: dict
-) -> peft.PeftConfig:
-    """Say for PEFT what the virtual tokens are; it does not find the sizes of every backbone by itself."""
-    common = common | {"num_virtual_tokens": virtual_tokens}
-    if method == "prefix-tuning":
-        forwards = (model.forward, model.base_model.forward)
-        if not any("past_key_values" in inspect.signature(forward).parameters for forward in forwards):
-            raise _not_available(model, method, "its layers take no keys and values from outside")
-        return peft.PrefixTuningConfig(**common)
-    common |= {
-        "token_dim": model.get_input_embeddings().embedding_dim,  # not always the hidden size
-        "num_layers": model.config.num_hidden_layers,
-        "num_attention_heads": model.config.num_attention_heads,
-    }
-    if method == "prompt-tuning":
-        return peft.PromptTuningConfig(prompt_tuning_init=start, **common)
-    return peft.PromptEncoderConfig(encoder_hidden_size=128, **common)
-
-
-def _not_available(model: torch.nn.Module, method: str, why: str) -> MethodNotAvailable:
-    return MethodNotAvailable(
-        f"{method} is not available for a backbone of type {model.config.model_type!r}: {why}; take another method "
-        "or another backbone"
-    )
+def _head(model: torch.nn.Module) -> torch.nn.Module:
+    return model.classifier if hasattr(model, "classifier") else model.score
 
 
 def trainable_arrays(model: torch.nn.Module) -> dict[str, np.ndarray]:
