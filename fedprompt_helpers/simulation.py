@@ -1,7 +1,8 @@
 """Where Flower's simulation runs its clients: in processes forked from this one, one a core.
 
 Flower's own backend starts Ray, whose processes import and load everything anew (18 s to the first message where
-this takes 3, both measured) and are not replaced when they die. A forked process has the frozen backbone and the data already, in
+this takes 3, both measured) and are not replaced when they die.
+A forked process has the frozen backbone and the data already, in
 the same memory. Where forking is not safe (macOS, Windows), processes are spawned: they load for themselves. Flower
 offers no public way to choose a backend, so this module puts its own in the place of the Ray one; a test holds it
 against the pinned version.
