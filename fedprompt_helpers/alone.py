@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from . import simulation, tuning
+from . import head_start, simulation, tuning
 from .accounting import backbone_digest
 from .clients import derive_seed, load_clients
 from .config import RunConfig
@@ -61,10 +61,14 @@ def _train_one(config: RunConfig, number: int, name: str, folder: Path, on_progr
     clients = load_clients(config)
     local = config.setting == "local"
     languages = [name] if local else list(config.languages)
+    data = clients.train[number] if local else tuning.join(clients.train)
     tuning.load_arrays(clients.model, clients.initial)
+    if config.head_start == "prototypes":
+        sums = head_start.statistics(clients.model, data, len(clients.task.labels))
+        tuning.load_arrays(clients.model, clients.initial | head_start.prototype_head(list(clients.initial), sums))
     history = tuning.train(
         clients.model,
-        clients.train[number] if local else tuning.join(clients.train),
+        data,
         tuning.join([clients.dev[language] for language in languages]),
         epochs=config.epochs,
         learning_rate=config.learning_rate,

@@ -8,11 +8,14 @@ import torch
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from . import tuning
+from . import head_start, tuning
 from .accounting import backbone_digest
 from .clients import Clients, derive_seed, load_clients
 from .config import RunConfig
 from .updates import Arrays, from_record, pack_update, to_record
+
+STATISTICS = "statistics"
+"""Name of the query for what ``head_start`` adds up."""
 
 
 def make_client_app(config: RunConfig, mods: Sequence = (), state_folder: str | None = None) -> ClientApp:
@@ -37,6 +40,13 @@ def make_client_app(config: RunConfig, mods: Sequence = (), state_folder: str | 
     def ready(message: Message, context: Context) -> Message:
         client = context.node_config["partition-id"]
         return Message(RecordDict({"metrics": MetricRecord({"partition-id": client})}), reply_to=message)
+
+    @app.query(STATISTICS)
+    def statistics(message: Message, context: Context) -> Message:
+        clients, client = _ready(config), context.node_config["partition-id"]
+        tuning.load_arrays(clients.model, clients.initial)
+        sums = head_start.statistics(clients.model, clients.train[client], len(clients.task.labels))
+        return Message(RecordDict({"arrays": to_record(sums)}), reply_to=message)
 
     @app.train()
     def train(message: Message, context: Context) -> Message:

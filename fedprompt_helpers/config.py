@@ -5,6 +5,7 @@ import json
 import math
 
 from .errors import FedPromptError, check_choice
+from .head_start import HEAD_STARTS
 from .partition import SCHEMES, check_mapping
 from .tasks import TASKS, available_languages, check_text_field
 from .tuning import METHODS, PRECISIONS, PROMPT_INITS
@@ -97,6 +98,10 @@ class RunConfig:
         ``"float32"``, ``"float16"`` or ``"int8"``: how clients send their updates.
     head : str
         ``"shared"``: the classification head is averaged too. ``"local"``: each client keeps its own.
+    head_start : str
+        ``"random"``, or ``"prototypes"``: before the first round each client sends class sums of its features, and
+        the head starts as their nearest-class-mean classifier, see ``head_start``. Local and centralised training
+        make the same head from what they hold.
     personal_epochs : int
         Epochs that each client trains on its own after the federation, before it is tested.
     min_share : float
@@ -137,6 +142,7 @@ class RunConfig:
     server_momentum: float = 0.9
     update_precision: str = "float32"
     head: str = "shared"
+    head_start: str = "random"
     personal_epochs: int = 0
     min_share: float = 0.5
     precision: str = "auto"
@@ -167,6 +173,7 @@ class RunConfig:
         check_choice("aggregation", self.aggregation, AGGREGATIONS)
         check_choice("update precision", self.update_precision, UPDATE_PRECISIONS)
         check_choice("head", self.head, HEADS)
+        check_choice("head_start", self.head_start, HEAD_STARTS)
         check_text_field(self.task, self.text_field)
         if not self.languages:
             raise FedPromptError("no language given; name at least one, for example --languages en,cy")
@@ -220,6 +227,8 @@ class RunConfig:
                 "Dirichlet partition"
             )
 
+        if self.head == "local" and self.head_start != "random":
+            raise FedPromptError("head_start='prototypes' makes a shared head; leave it at 'random' with head='local'")
         self._check_personal()
         self._check_alone()
 

@@ -211,7 +211,7 @@ def _federated(config: RunConfig, on_progress, folder: Path) -> dict:
     from .federation import simulate
 
     outcome = simulate(config, on_progress, folder=folder)
-    return {
+    return ({"start": outcome.start} if outcome.start else {}) | {
         "rounds": outcome.rounds,
         "best_round": outcome.best_round,
         "message_parameters": outcome.message_parameters,

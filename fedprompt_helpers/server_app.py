@@ -3,11 +3,11 @@
 import dataclasses
 import pickle
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from flwr.app import ConfigRecord, Context, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedProx, Krum, Strategy
 
@@ -15,12 +15,12 @@ from .accounting import is_head
 from .clients import load_clients
 from .config import RunConfig
 from .errors import FedPromptError
-from .simulation import WorkerDied, look_often
-from .updates import Arrays, from_record, message_bytes, round_for_sending, to_record, unpack_update
+from .exchange import Traffic, client_names, exchange, score, sound_updates, statistics
+from .head_start import prototype_head
+from .simulation import look_often
+from .updates import Arrays, from_record, round_for_sending, to_record
 
 OnRound = Callable[[dict], None]
-ATTEMPTS = 3
-"""How often scoring is asked of a client before the run gives up; scoring changes nothing, so it can be repeated."""
 
 
 @dataclasses.dataclass
@@ -39,6 +39,8 @@ class Outcome:
         That round.
     test : dict
         Per language: loss, accuracy, macro-F1 and examples of the official test split.
+    start : dict
+        With ``head_start="prototypes"``, what that exchange took: ``bytes``, ``client_bytes``, ``failed``; else empty.
     message_parameters : int
         Numbers in the arrays that a client sends back.
     client_digests : list of str
@@ -49,6 +51,7 @@ class Outcome:
     arrays: Arrays = dataclasses.field(default_factory=dict)
     best_round: int = 0
     test: dict = dataclasses.field(default_factory=dict)
+    start: dict = dataclasses.field(default_factory=dict)
     message_parameters: int = 0
     client_digests: list[str] = dataclasses.field(default_factory=list)
 
@@ -124,15 +127,17 @@ def serve(grid: Grid, config: RunConfig, on_round: OnRound | None = None, checkp
             on_round(entry | {"resumed": True})
     while len(list(grid.get_node_ids())) < config.num_clients:
         time.sleep(0.05)
-    names = _names(grid)
+    names = client_names(grid)
+    if config.head_start == "prototypes" and not outcome.rounds:
+        arrays, outcome.start = _prototype_start(grid, config, names, arrays)
     for number in range(len(outcome.rounds) + 1, config.rounds + 1):
         if _patience_is_over(config, outcome):
             break
         began, failed, traffic = time.perf_counter(), [], Traffic(config.num_clients)
         sent = round_for_sending(arrays, config.update_precision)
         messages = strategy.configure_train(number, to_record(sent), ConfigRecord(), grid)
-        replies = _exchange(grid, messages, names, failed, traffic)
-        sound = _sound(replies, sent, config, names, failed)
+        replies = exchange(grid, messages, names, failed, traffic)
+        sound = sound_updates(replies, sent, config, names, failed)
         if len(sound) < max(1, config.min_share * config.num_clients):
             raise FedPromptError(
                 f"round {number}: only {len(sound)} of {config.num_clients} clients sent a sound update, fewer than "
@@ -142,7 +147,7 @@ def serve(grid: Grid, config: RunConfig, on_round: OnRound | None = None, checkp
         outcome.message_parameters = sum(array.size for array in sent.values())
         averaged, metrics = strategy.aggregate_train(number, sound)
         arrays = {name: values.astype(np.float32) for name, values in from_record(averaged).items()}
-        found, _ = _score(grid, arrays, "dev", number, names, failed, traffic)
+        found, _ = score(grid, arrays, "dev", number, names, failed, traffic)
         if not found:
             raise FedPromptError(
                 f"round {number}: no client could score the dev split; client {failed[-1]['client']} "
@@ -170,7 +175,7 @@ def serve(grid: Grid, config: RunConfig, on_round: OnRound | None = None, checkp
         if on_round:
             on_round(entry)
     failed = []
-    test, outcome.client_digests = _score(
+    test, outcome.client_digests = score(
         grid, outcome.arrays, "test", outcome.best_round, names, failed, Traffic(config.num_clients)
     )
     if absent := [name for name in config.languages + config.unseen if name not in test]:
@@ -180,6 +185,15 @@ def serve(grid: Grid, config: RunConfig, on_round: OnRound | None = None, checkp
         )
     outcome.test = {name: test[name] for name in config.languages + config.unseen}
     return outcome
+
+
+def _prototype_start(grid: Grid, config: RunConfig, names: dict, arrays: Arrays) -> tuple[Arrays, dict]:
+    """Give the arrays of the first round, the head made from class sums of all clients; and what the sums took."""
+    failed, traffic, clients = [], Traffic(config.num_clients, ("statistics",)), load_clients(config)
+    shape = len(clients.task.labels), clients.model.config.hidden_size
+    head = prototype_head(list(arrays), statistics(grid, config, shape, names, failed, traffic))
+    took = {"bytes": traffic.totals(), "client_bytes": traffic.by_client, "failed": failed}
+    return arrays | head, took
 
 
 def _patience_is_over(config: RunConfig, outcome: Outcome) -> bool:
@@ -203,121 +217,3 @@ def read_checkpoint(path: Path) -> tuple | None:
         return outcome, best_loss, arrays, state
     except Exception:  # a damaged pickle can raise nearly anything
         return None
-
-
-def _names(grid: Grid) -> dict[int, int]:
-    """Ask every node which client it is: node id to partition id."""
-    content = RecordDict({"config": ConfigRecord({})})
-    nodes = list(grid.get_node_ids())
-    replies = grid.send_and_receive(
-        [Message(content, dst_node_id=node, message_type=MessageType.QUERY) for node in nodes]
-    )
-    return {
-        reply.metadata.src_node_id: reply.content["metrics"]["partition-id"]
-        for reply in replies
-        if not reply.has_error()
-    }
-
-
-WAYS = ("train_down", "train_up", "evaluate_down", "evaluate_up")
-
-
-class Traffic:
-    """Bytes of the messages of one round: ``by_client`` holds for each way a list with one number a client."""
-
-    def __init__(self, clients: int):
-        """Begin with nothing sent."""
-        self.by_client = {way: [0] * clients for way in WAYS}
-
-    def add(self, way: str, client: int | None, message: Message) -> None:
-        """Count a message; a client whose name is not known counts for none."""
-        if client is not None:
-            self.by_client[way][client] += message_bytes(message)
-
-    def totals(self) -> dict[str, int]:
-        """Add up the clients."""
-        return {way: sum(sizes) for way, sizes in self.by_client.items()}
-
-
-def _exchange(
-    grid: Grid, messages: Iterable[Message], names: dict, failed: list[dict], traffic: Traffic
-) -> list[Message]:
-    """Send messages and wait; return the replies by client, count bytes, and add who failed and why to `failed`."""
-    messages, good = list(messages), []
-    kind = messages[0].metadata.message_type if messages else MessageType.TRAIN
-    for message in messages:
-        traffic.add(f"{kind}_down", names.get(message.metadata.dst_node_id), message)
-    for reply in grid.send_and_receive(messages):
-        client = names.get(reply.metadata.src_node_id)
-        traffic.add(f"{kind}_up", client, reply)
-        if reply.has_error():
-            failed.append({"client": client, "why": _why(reply.error.reason)})
-        else:
-            good.append(reply)
-    return sorted(good, key=lambda reply: names[reply.metadata.src_node_id])
-
-
-def _why(reason: str) -> str:
-    """Shorten Flower's account of an error to its last line."""
-    if WorkerDied.__name__ in reason:
-        return "did not answer: its process died"
-    lines = [line.strip().removesuffix("'>") for line in reason.strip().splitlines() if line.strip()]
-    lines = [line.partition("occurred. Message: ")[2] or line for line in lines]
-    return f"raised {lines[-1][:200]}" if lines else "failed without a reason"
-
-
-def _sound(replies: list[Message], sent: Arrays, config: RunConfig, names: dict, failed: list) -> list[Message]:
-    """Keep the replies that can be averaged, as float32 arrays; add the others to `failed`."""
-    sound = []
-    for reply in replies:
-        client = names[reply.metadata.src_node_id]
-        try:
-            if absent := {"arrays", "metrics"} - set(reply.content):
-                raise FedPromptError(f"sent no {min(absent)}")
-            metrics = dict(reply.content["metrics"])
-            examples, loss = metrics.get("num-examples"), metrics.get("train-loss")
-            if not (isinstance(examples, int) and examples > 0):
-                raise FedPromptError(f"sent {examples!r} as its number of examples")
-            if not (isinstance(loss, float) and np.isfinite(loss)):
-                raise FedPromptError(f"sent {loss!r} as its training loss")
-            update = unpack_update(from_record(reply.content["arrays"]), sent, config.update_precision)
-        except FedPromptError as error:
-            failed.append({"client": client, "why": str(error)})
-            continue
-        metrics = MetricRecord({"partition-id": client, "num-examples": examples, "train-loss": loss})
-        reply.content = RecordDict({"arrays": to_record(update), "metrics": metrics})
-        sound.append(reply)
-    return sound
-
-
-def _score(
-    grid: Grid, arrays: Arrays, split: str, number: int, names: dict, failed: list[dict], traffic: Traffic
-) -> tuple[dict, list[str]]:
-    """Let the clients score `arrays`; return scores per language, and backbone digests.
-
-    A client that fails is asked again, ``ATTEMPTS`` times in all: scoring changes nothing. Each failure is added to
-    `failed`; the languages of a client that fails every time are not among the scores.
-    """
-    config = ConfigRecord({"split": split, "server-round": number})
-    content = RecordDict({"arrays": to_record(arrays), "config": config})
-    waiting, scores, digests = set(grid.get_node_ids()), {}, []
-    for _ in range(ATTEMPTS):
-        messages = [Message(content, dst_node_id=n, message_type=MessageType.EVALUATE) for n in sorted(waiting)]
-        for reply in _exchange(grid, messages, names, failed, traffic):
-            found = {
-                key.removeprefix("scores."): dict(record)
-                for key, record in reply.content.items()
-                if key.startswith("scores.")
-            }
-            values = [value for measured in found.values() for value in measured.values()]
-            if not np.isfinite(values).all():
-                client = names[reply.metadata.src_node_id]
-                failed.append({"client": client, "why": f"sent {split} scores that are not finite numbers"})
-                continue
-            waiting.discard(reply.metadata.src_node_id)
-            scores |= found
-            if "proof" in reply.content:
-                digests.append(reply.content["proof"]["backbone-digest"])
-        if not waiting:
-            break
-    return scores, digests

@@ -120,7 +120,7 @@ def prepare(
         else:
             config = None
             model.requires_grad_(method == "full")
-            _head(model).requires_grad_(True)
+            head_of(model).requires_grad_(True)
         try:
             prepared = peft.get_peft_model(model, config) if config else model
         except ValueError as error:
@@ -131,14 +131,15 @@ def prepare(
     for parameter in prepared.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    head = _head(model)
+    head = head_of(model)
     if not getattr(head, "takes_float32", False):
         head.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
         head.takes_float32 = True
     return speed_up(prepared.eval()) if method in ("prompt-tuning", "p-tuning", "head") else prepared.eval()
 
 
-def _head(model: torch.nn.Module) -> torch.nn.Module:
+def head_of(model: torch.nn.Module) -> torch.nn.Module:
+    """Return the classification head; where PEFT keeps a frozen copy of it, the wrapper of both."""
     return model.classifier if hasattr(model, "classifier") else model.score
 
 
@@ -253,7 +254,7 @@ def evaluate(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> 
     model.eval()
     loss, truth, guess = 0.0, [], []
     with torch.inference_mode():
-        for batch in batches(data, batch_size, pad=_pad(model)):
+        for batch in batches(data, batch_size, pad=pad_of(model)):
             logits = model(**{k: v for k, v in batch.items() if k != "labels"}).logits.float()
             loss += torch.nn.functional.cross_entropy(logits, batch["labels"], reduction="sum").item()
             truth.append(batch["labels"].numpy())
@@ -328,7 +329,7 @@ def train(
     model.eval()
     for epoch in range(1, epochs + 1):
         began, total = time.perf_counter(), 0.0
-        for batch in batches(data, batch_size, rng, pad=_pad(model)):
+        for batch in batches(data, batch_size, rng, pad=pad_of(model)):
             loss = model(**batch).loss
             total += loss.item() * len(batch["labels"])
             for parameter, origin in zip(trained, start, strict=False):
@@ -359,5 +360,6 @@ def train(
     return history
 
 
-def _pad(model: torch.nn.Module) -> int:
+def pad_of(model: torch.nn.Module) -> int:
+    """Return the id of the padding token."""
     return model.config.pad_token_id
