@@ -4,8 +4,9 @@ import torch
 import xxhash
 from transformers import AutoModelForSequenceClassification, XLMRobertaConfig
 
-from . import tuning
+from . import methods, tuning
 from .backbones import load_config
+from .errors import FedPromptError
 
 XLM_ROBERTA_BASE = {
     "vocab_size": 250_002,
@@ -21,7 +22,8 @@ XLM_ROBERTA_BASE = {
 
 def is_head(name: str) -> bool:
     """Tell whether a parameter belongs to the classification head."""
-    return "classifier" in name or name.startswith("score") or ".score." in name
+    parts = [part for part in name.split(".") if part not in ("base_model", "model")]  # what PEFT puts before it
+    return parts[0] in methods.HEADS
 
 
 def count_parameters(model: torch.nn.Module) -> dict[str, int]:
@@ -72,14 +74,23 @@ def count_without_weights(backbone: str, method: str, *, num_labels: int, virtua
     Raises
     ------
     FedPromptError
-        If the backbone's configuration cannot be loaded, or the method is unknown.
+        If the backbone's configuration cannot be loaded, the method is unknown or not available for the backbone
+        (``tuning.MethodNotAvailable``), or `num_labels` is below 2.
     """
+    if num_labels < 2:
+        raise FedPromptError(f"num_labels is {num_labels}; a classification head needs at least 2")
     if backbone == "FacebookAI/xlm-roberta-base":
         config = XLMRobertaConfig(num_labels=num_labels, **XLM_ROBERTA_BASE)
     else:
         config = load_config(backbone, num_labels)
     with torch.device("meta"):
-        model = AutoModelForSequenceClassification.from_config(config)
+        try:
+            model = AutoModelForSequenceClassification.from_config(config)
+        except ValueError as error:
+            raise FedPromptError(
+                f"the backbone {backbone!r} is of type {config.model_type!r}, for which Transformers has no sequence "
+                "classification; take another backbone, for example pocket"
+            ) from error
         for parameter in model.base_model.parameters():
             parameter.requires_grad_(False)
         prepared = tuning.prepare(model, method, virtual_tokens=virtual_tokens)

@@ -185,7 +185,7 @@ def count(
 ) -> None:
     """Count what each method trains, without loading weights."""
     from .accounting import count_without_weights
-    from .tuning import METHODS
+    from .tuning import METHODS, MethodNotAvailable
 
     if labels < 2:
         raise FedPromptError(f"--labels is {labels}; a classification head needs at least 2")
@@ -194,9 +194,7 @@ def count(
     for method in METHODS:
         try:
             n = count_without_weights(backbone, method, num_labels=labels, virtual_tokens=virtual_tokens)
-        except FedPromptError as error:
-            if not str(error).startswith("PEFT cannot"):
-                raise
+        except MethodNotAvailable:
             print(f"{method:<15}{'not available on this backbone':>38}")
             continue
         print(

@@ -17,6 +17,10 @@ SHARPNESS = 0.4
 """How much squared distance to a class mean, after the tanh, counts in the logits: a tenth of the ``1 / SPREAD**2``
 that independent features would ask for, since features are anything but independent. Ours, tried on dev."""
 
+UNKNOWN_HEAD = (
+    "head_start='prototypes' knows the head of RoBERTa and XLM-RoBERTa only; leave it at 'random' for this backbone"
+)
+
 
 def statistics(model: torch.nn.Module, data: Encoded, num_labels: int) -> Arrays:
     """Add up a client's features by class, with the prompt as it is now.
@@ -36,8 +40,15 @@ def statistics(model: torch.nn.Module, data: Encoded, num_labels: int) -> Arrays
         float32: ``sums`` of shape ``(classes, hidden)``, ``squares`` of shape ``(hidden,)``, over all classes, and
         ``counts`` of shape ``(classes,)``. A class with one example gives that example's features away: the exchange
         is small, but it is not private.
+
+    Raises
+    ------
+    FedPromptError
+        If the model has another head than RoBERTa's.
     """
-    head, seen = tuning.head_of(model), []
+    head, seen = getattr(model, "classifier", None), []
+    if head is None:
+        raise FedPromptError(UNKNOWN_HEAD)
     hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][:, 0].double()))
     sums, squares, counts = 0.0, 0.0, 0.0
     try:
@@ -91,10 +102,7 @@ def prototype_head(names: list[str], total: Arrays) -> Arrays:
         for part in ("dense.weight", "dense.bias", "out_proj.weight", "out_proj.bias")
     }
     if any(len(matches) != 1 for matches in found.values()):
-        raise FedPromptError(
-            "head_start='prototypes' knows the head of RoBERTa and XLM-RoBERTa only; leave it at 'random' for this "
-            "backbone"
-        )
+        raise FedPromptError(UNKNOWN_HEAD)
     sums, counts = total["sums"].astype(np.float64), total["counts"].astype(np.float64)
     n, classes = counts.sum(), len(counts)
     mean = sums.sum(0) / n

@@ -1,26 +1,35 @@
-"""What is trained: prompt tuning, P-tuning, prefix tuning, LoRA, the head alone, everything; and how."""
+"""How the trained parameters are trained and scored; what they are is in ``methods``, and at hand here too."""
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import peft
 import torch
 from sklearn.metrics import f1_score
 
-from .errors import FedPromptError, check_choice
-from .frozen_layers import speed_up
+from .errors import FedPromptError
+from .methods import METHODS, PRECISIONS, PROMPT_INITS, MethodNotAvailable, compute_dtype, prepare
 
-# PEFT asks Transformers a question that Transformers has renamed; nothing a reader could mend.
-warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
-
-METHODS = ("prompt-tuning", "p-tuning", "prefix-tuning", "lora", "head", "full")
-PRECISIONS = ("auto", "float32", "bfloat16")
-PROMPT_INITS = {"vocabulary": peft.PromptTuningInit.SAMPLE_VOCAB, "random": peft.PromptTuningInit.RANDOM}
-"""Where prompt tuning starts, and PEFT's name for it."""
+__all__ = [
+    "METHODS",
+    "PRECISIONS",
+    "PROMPT_INITS",
+    "Encoded",
+    "MethodNotAvailable",
+    "Scores",
+    "batches",
+    "compute_dtype",
+    "encode",
+    "evaluate",
+    "join",
+    "load_arrays",
+    "pad_of",
+    "prepare",
+    "train",
+    "trainable_arrays",
+]
 
 
 class Encoded(NamedTuple):
@@ -37,110 +46,6 @@ class Scores(NamedTuple):
     accuracy: float
     macro_f1: float
     examples: int
-
-
-def compute_dtype(precision: str, method: str) -> torch.dtype:
-    """Choose the data type of the frozen weights.
-
-    ``"auto"`` takes bfloat16 where the processor computes in it, and float32 elsewhere. Full fine-tuning always
-    takes float32, since small updates vanish in bfloat16 weights.
-    """
-    check_choice("precision", precision, PRECISIONS)
-    if method == "full" or precision == "float32":
-        return torch.float32
-    able = torch.cpu.get_capabilities()
-    native = any(able.get(flag) for flag in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16"))
-    return torch.bfloat16 if precision == "bfloat16" or native or torch.cuda.is_available() else torch.float32
-
-
-def prepare(
-    model: torch.nn.Module,
-    method: str,
-    *,
-    virtual_tokens: int = 8,
-    prompt_init: str = "vocabulary",
-    lora_rank: int = 8,
-    seed: int = 0,
-) -> torch.nn.Module:
-    """Add what `method` trains to a backbone and freeze the rest.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        A sequence classification model from ``load_backbone``.
-    method : str
-        One of ``METHODS``. Prompt tuning (Lester et al. 2021) trains the virtual tokens themselves, P-tuning (Liu et
-        al. 2021) a small network that makes them, prefix tuning (Li and Liang 2021) keys and values of every
-        layer, LoRA (Hu et al. 2022) low-rank changes of the query and value matrices. All also train the head.
-    virtual_tokens : int
-        How many virtual tokens the three prompt methods put before the text, at least 1.
-    prompt_init : str
-        Where prompt tuning starts: ``"vocabulary"``, the vectors of words drawn from the vocabulary (Lester et al.
-        2021, section 3.2), or ``"random"``, PEFT's default: normal vectors, many times as long as a word's, which
-        hardly turn at the learning rates used here. The other methods do not use it.
-    lora_rank : int
-        Rank of LoRA's matrices.
-    seed : int
-        Governs the initial values of what is trained. Clients whose arrays are averaged must start alike.
-
-    Returns
-    -------
-    torch.nn.Module
-        A model whose parameters with ``requires_grad`` are just what is trained, in float32.
-
-    Raises
-    ------
-    FedPromptError
-        If the method or `prompt_init` is unknown, `virtual_tokens` is below 1, or the method cannot be had on this
-        architecture.
-    """
-    check_choice("method", method, METHODS)
-    check_choice("prompt_init", prompt_init, PROMPT_INITS)
-    if virtual_tokens < 1:
-        raise FedPromptError(f"virtual_tokens is {virtual_tokens}; a prompt needs at least 1 virtual token")
-    if hasattr(model, "pre_classifier"):
-        raise FedPromptError(
-            f"a backbone of type {model.config.model_type!r} has a head in two parts, of which PEFT trains one; choose "
-            "another backbone, such as FacebookAI/xlm-roberta-base"
-        )
-    common = {"task_type": peft.TaskType.SEQ_CLS}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if method == "prompt-tuning":
-            start = PROMPT_INITS[prompt_init]
-            config = peft.PromptTuningConfig(num_virtual_tokens=virtual_tokens, prompt_tuning_init=start, **common)
-        elif method == "p-tuning":
-            config = peft.PromptEncoderConfig(num_virtual_tokens=virtual_tokens, encoder_hidden_size=128, **common)
-        elif method == "prefix-tuning":
-            config = peft.PrefixTuningConfig(num_virtual_tokens=virtual_tokens, **common)
-        elif method == "lora":
-            # None: PEFT knows the query and value matrices of many other architectures.
-            targets = ["query", "value"] if model.config.model_type in ("bert", "roberta", "xlm-roberta") else None
-            config = peft.LoraConfig(r=lora_rank, lora_alpha=2 * lora_rank, target_modules=targets, **common)
-        else:
-            config = None
-            model.requires_grad_(method == "full")
-            head_of(model).requires_grad_(True)
-        try:
-            prepared = peft.get_peft_model(model, config) if config else model
-        except ValueError as error:
-            raise FedPromptError(
-                f"PEFT cannot do {method} on a backbone of type {model.config.model_type!r} ({error}); choose another "
-                "method or backbone"
-            ) from error
-    for parameter in prepared.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    head = head_of(model)
-    if not getattr(head, "takes_float32", False):
-        head.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
-        head.takes_float32 = True
-    return speed_up(prepared.eval()) if method in ("prompt-tuning", "p-tuning", "head") else prepared.eval()
-
-
-def head_of(model: torch.nn.Module) -> torch.nn.Module:
-    """Return the classification head; where PEFT keeps a frozen copy of it, the wrapper of both."""
-    return model.classifier if hasattr(model, "classifier") else model.score
 
 
 def trainable_arrays(model: torch.nn.Module) -> dict[str, np.ndarray]:

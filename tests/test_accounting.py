@@ -35,6 +35,11 @@ def test_unknown_backbone_is_refused():
         count_without_weights("./nowhere", "head", num_labels=2)
 
 
+def test_a_head_of_one_class_is_refused():
+    with pytest.raises(FedPromptError, match=r"num_labels is 1; .*at least 2"):
+        count_without_weights("FacebookAI/xlm-roberta-base", "head", num_labels=1)
+
+
 @pytest.fixture
 def arrays():
     rng = np.random.default_rng(0)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from transformers import DebertaV2Config, DistilBertConfig, GPT2Config
+from transformers import DebertaV2Config, DistilBertConfig, GPT2Config, ModernBertConfig
 from typer.testing import CliRunner
 
 from fedprompt_helpers.cli import app
@@ -90,12 +90,41 @@ def test_count_takes_other_architectures(config, tmp_path):
     assert int(found["full"].replace(",", "")) > int(found["lora"].replace(",", "")) > 2 * 2 * 2 * 8 * 32
 
 
-def test_count_refuses_what_it_would_count_wrongly(tmp_path):
-    DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=48, vocab_size=99).save_pretrained(tmp_path)
-    with pytest.raises(FedPromptError, match="head in two parts"):
-        call("count", "--backbone", tmp_path)
-    with pytest.raises(FedPromptError, match="at least 2"):
-        call("count", "--labels", 1)
+@pytest.mark.parametrize(
+    "config",
+    [
+        DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=48, vocab_size=99),
+        DebertaV2Config(
+            hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48, vocab_size=99
+        ),
+        ModernBertConfig(
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=48,
+            vocab_size=99,
+            pad_token_id=0,
+        ),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_count_takes_heads_of_several_parts_and_leaves_out_what_cannot_train(config, tmp_path):
+    config.save_pretrained(tmp_path)
+    rows = call("count", "--backbone", tmp_path, "--labels", 3).stdout.splitlines()[3:]
+    found = {line.split()[0]: line.split()[1:] for line in rows}
+    head = 32 * 32 + 32 + 32 * 3 + 3  # the second 32: a bias, or the scale of ModernBERT's normalisation
+    assert found["prefix-tuning"][:2] == ["not", "available"]  # these layers take no keys and values from outside
+    for method in set(METHODS) - {"prefix-tuning"}:
+        assert found[method][2] == f"{head:,}", method
+    for method in ("prompt-tuning", "p-tuning", "lora"):
+        trainable, _, _, twice = (int(number.replace(",", "")) for number in found[method][:4])
+        assert twice == trainable + head  # the head alone is there twice
+
+
+@pytest.mark.parametrize("labels", [1, 0, -3])
+def test_count_refuses_fewer_than_two_labels(labels):
+    with pytest.raises(FedPromptError, match=f"--labels is {labels}; .*at least 2"):
+        call("count", "--labels", labels)
 
 
 def test_tasks_lists_every_task():

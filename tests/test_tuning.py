@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from fedprompt_helpers import tuning
 from fedprompt_helpers.accounting import backbone_digest, count_parameters
@@ -153,3 +154,17 @@ def test_the_digest_shows_an_encoder_that_nobody_froze(task):
     data = tuning.encode(task.data["cy"]["train"].select(range(4)), tokenizer)
     tuning.train(model, data, epochs=1, batch_size=4)
     assert backbone_digest(model) != before
+
+
+@pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning", "lora", "head"])
+def test_both_parts_of_a_head_are_trained(method):
+    config = DistilBertConfig(dim=32, n_layers=2, n_heads=2, hidden_dim=48, vocab_size=99, num_labels=3)
+    model = DistilBertForSequenceClassification(config)
+    prepared = tuning.prepare(model, method)
+    ids = torch.arange(12).reshape(2, 6)
+    prepared(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.tensor([0, 2])).loss.backward()
+    trained = {name for name, p in prepared.named_parameters() if p.grad is not None and p.grad.any()}
+    assert sum("pre_classifier" in name for name in trained) == 2  # weight and bias
+    assert sum(".classifier" in f".{name}" for name in trained) == 2
+    with pytest.raises(tuning.MethodNotAvailable, match=r"prefix-tuning is not available .* 'distilbert'"):
+        tuning.prepare(DistilBertForSequenceClassification(config), "prefix-tuning")
