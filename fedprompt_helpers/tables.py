@@ -87,8 +87,9 @@ def read_table(
         Naming language, file, row, column and what was found, if the file is not UTF-8, a column is missing or
         named twice, a row has too many or too few fields, a cell is empty, a quote is left open, or there is no row.
     """
+    csv.field_size_limit(2**31 - 1)  # the default, 131,072 characters, is shorter than some articles
     where = f"{language}, {path.name}"
-    records = _records(where, _decode(where, path.read_bytes()), quoted)
+    records = _records(where, _decode(where, path.read_bytes(), quoted), quoted)
     names = list(columns.values())
     if header:
         place, cells = next(records, ((1, 1), []))
@@ -136,16 +137,23 @@ def _fault(where: str, place: tuple[int, int], problem: str) -> FedPromptError:
     return FedPromptError(f"{where}, row {row}{f' (line {line})' if line != row else ''}: {problem}")
 
 
-def _decode(where: str, content: bytes) -> str:
+def _decode(where: str, content: bytes, quoted: bool) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = content[: error.start].split(b"\n")
-        found = before[-1].split(b"\t")[-1].decode("utf-8", "replace")[-40:]
-        raise FedPromptError(
-            f"{where}, line {len(before)}, column number {before[-1].count(bytes([9])) + 1}: byte "
-            f"{content[error.start]:#x} after {found!r} is not UTF-8; save the file in UTF-8"
-        ) from error
+        before = content[: error.start].decode("utf-8", "replace")
+        lines = _lines(before + "?")  # something stands for the fault
+        row = sum(1 for _ in csv.reader(lines, dialect="excel-tab")) if quoted else len(lines)
+        column = lines[-1].count("\t") + 1
+        raise _fault(
+            where, (row, len(lines)), f"column number {column}: byte {content[error.start]:#x} after "
+            f"{lines[-1][:-1].split(chr(9))[-1][-40:]!r} is not UTF-8; save the file in UTF-8",
+        ) from error  # fmt: skip
+
+
+def _lines(text: str) -> list[str]:
+    """Cut a text at all three kinds of line end, as the csv module counts lines."""
+    return list(io.StringIO(text, newline=""))
 
 
 def _records(where: str, text: str, quoted: bool) -> Iterator[tuple[tuple[int, int], list[str]]]:
@@ -155,7 +163,6 @@ def _records(where: str, text: str, quoted: bool) -> Iterator[tuple[tuple[int, i
             if line.strip():
                 yield (number, number), line.removesuffix("\r").split("\t")
         return
-    csv.field_size_limit(2**31 - 1)  # the default, 131,072 characters, is shorter than some articles
     reader = csv.reader(io.StringIO(text, newline=""), dialect="excel-tab", strict=True)
     place = (1, 1)
     try:
@@ -164,7 +171,7 @@ def _records(where: str, text: str, quoted: bool) -> Iterator[tuple[tuple[int, i
                 yield place, cells
             place = (place[0] + 1, reader.line_num + 1)
     except csv.Error as error:
-        cells = text.split("\n")[place[1] - 1].split("\t")
+        cells = _lines(text)[place[1] - 1].split("\t")
         number = next((i for i, cell in enumerate(cells) if cell.startswith('"') and not _closes(cell)), 0)
         raise _fault(
             where, place, f"column number {number + 1}: a field begins with a quotation mark that does not close at "
@@ -175,7 +182,7 @@ def _records(where: str, text: str, quoted: bool) -> Iterator[tuple[tuple[int, i
 
 def _closes(cell: str) -> bool:
     """Whether a cell that begins with a quotation mark is quoted to its end, its own quotes written twice."""
-    cell = cell.rstrip("\r")
+    cell = cell.rstrip("\r\n")
     return len(cell) > 1 and cell.endswith('"') and '"' not in cell[1:-1].replace('""', "")
 
 

@@ -312,8 +312,14 @@ HEAD = "text\tlabel\n"
         (
             "train",
             HEAD.encode() + b"a\tgood\ncaf\xe9\tbad\n",
-            "line 3, column number 1: byte 0xe9 after 'caf' is not UTF-8",
+            "row 3: column number 1: byte 0xe9 after 'caf' is not UTF-8",
         ),
+        (
+            "train",
+            HEAD.encode() + b'"a\nb"\tgood\nc\tbad\xe9\n',
+            r"row 3 \(line 4\): column number 2: byte 0xe9 after 'bad' is not UTF-8",
+        ),
+        ("train", 'text\tlabel\ra\tgood\r"b" c\tbad\r', "row 3: column number 1: a field begins with a quotation"),
     ],
 )
 def test_faults_in_files_name_language_file_row_and_column(tmp_path, split, content, message):
