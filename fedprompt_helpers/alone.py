@@ -1,6 +1,9 @@
 """Training without a federation: each language alone, or all languages pooled."""
 
 import json
+import multiprocessing
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -94,13 +97,23 @@ def _train_one_elsewhere(config: RunConfig, number: int, name: str, folder: Path
         _train_one(config, number, name, folder, say)
 
 
+def _end_with_parent() -> None:
+    """Let this process end when the one that started it is killed: it would wait for work for ever."""
+
+    def watch() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _side_by_side(config: RunConfig, waiting: list[int], names: list[str], on_progress, folder: Path) -> None:
     """Train several languages, one process a core, and pass on what they say."""
     for number in waiting:
         (folder / f"{names[number]}.epochs").unlink(missing_ok=True)
     said = dict.fromkeys((names[number] for number in waiting), 0)
     workers = min(simulation.usable_cores(), len(waiting))
-    with ProcessPoolExecutor(workers, simulation.process_context()) as pool:
+    with ProcessPoolExecutor(workers, simulation.process_context(), initializer=_end_with_parent) as pool:
         running = {pool.submit(_train_one_elsewhere, config, number, names[number], folder) for number in waiting}
         try:
             while running:

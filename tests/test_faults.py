@@ -17,6 +17,7 @@ from flwr.app import MessageType
 from fedprompt_helpers.config import RunConfig
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.federation import simulate
+from fedprompt_helpers.reporting import Progress
 from fedprompt_helpers.updates import from_record, to_record
 
 CONFIG = RunConfig(languages=("en", "cy", "ga"), train_size=12, rounds=3, local_epochs=1, method="prompt-tuning")
@@ -61,12 +62,16 @@ def failing(how, clients=(1,), rounds=(2,)):
         ("sends too few arrays", "other arrays"),
     ],
 )
-def test_the_round_goes_on_without_a_client_that(how, why):
+def test_the_round_goes_on_without_a_client_that(how, why, capsys):
     outcome = simulate(CONFIG, mods=[failing(how)])
     assert [len(entry["failed"]) for entry in outcome.rounds] == [0, 1, 0]
     (failure,) = outcome.rounds[1]["failed"]
     assert failure["client"] == 1
     assert why in failure["why"]
+    with Progress(CONFIG) as say:
+        for entry in outcome.rounds:
+            say(entry)
+    assert f"round 2: without client 1: it {failure['why']}" in capsys.readouterr().err
     assert set(outcome.test) == {"en", "cy", "ga"}
     assert all(np.isfinite(values).all() for values in outcome.arrays.values())
     # Learning goes on in the round after: the averaged arrays move again.
@@ -164,33 +169,57 @@ def test_a_damaged_checkpoint_means_starting_anew(damaged, tmp_path):
     assert len(simulate(dataclasses.replace(CONFIG, rounds=1), folder=tmp_path).rounds) == 1
 
 
-def test_kill_9_and_the_same_command_gives_the_uninterrupted_result(tmp_path):
-    # With a server that has a memory of its own (Adam), and clients that keep their heads to themselves.
-    extra = "--aggregation fedadam --server-learning-rate 0.01 --head local"
-    command = [sys.executable, "-m", "fedprompt_helpers", "run", "--languages", "en,cy", "--train-size", "12"]
-    command += ["--rounds", "4", "--local-epochs", "1", *extra.split(), "--output"]
-    subprocess.run([*command, str(tmp_path / "whole")], check=True, capture_output=True)
+def kill_and_resume(arguments: str, sign: str, folder):
+    """Give the records of a run and of one that was killed as soon as `sign` was there, then run again."""
+    command = [sys.executable, "-m", "fedprompt_helpers", "run", *arguments.split(), "--output"]
+    subprocess.run([*command, str(folder / "whole")], check=True, capture_output=True)
 
-    process = subprocess.Popen([*command, str(tmp_path / "killed")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen([*command, str(folder / "killed")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 300
-    while not list((tmp_path / "killed").glob(".*.unfinished/checkpoint.pickle")):
+    while not list((folder / "killed").glob(f".*.unfinished/{sign}")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     workers = psutil.Process(process.pid).children()
     assert workers
     process.kill()
     process.wait()
-    assert not psutil.wait_procs(workers, timeout=30)[1]  # nobody stays behind
-    assert not list((tmp_path / "killed").glob("*.json"))
+    assert not psutil.wait_procs(workers, timeout=60)[1]  # nobody stays behind
+    assert not list((folder / "killed").glob("*.json"))
 
-    resumed = subprocess.run([*command, str(tmp_path / "killed")], check=True, capture_output=True, text=True)
-    assert "was finished before" in resumed.stderr
-    (a,), (b,) = ((tmp_path / name).glob("*.json") for name in ("whole", "killed"))
-    a, b = json.loads(a.read_text()), json.loads(b.read_text())
+    resumed = subprocess.run([*command, str(folder / "killed")], check=True, capture_output=True, text=True)
+    (a,), (b,) = ((folder / name).glob("*.json") for name in ("whole", "killed"))
+    assert [p.suffix for p in (folder / "killed").iterdir()] == [".json"]
+    return json.loads(a.read_text()), json.loads(b.read_text()), resumed.stderr
+
+
+def test_kill_9_and_the_same_command_gives_the_uninterrupted_result(tmp_path):
+    # With a server that has a memory of its own (Adam), and clients that keep their heads to themselves.
+    a, b, said = kill_and_resume(
+        "--languages en,cy --train-size 12 --rounds 4 --local-epochs 1 "
+        "--aggregation fedadam --server-learning-rate 0.01 --head local",
+        "checkpoint.pickle",
+        tmp_path,
+    )
+    assert "was finished before" in said
     for record in (a, b):
         for entry in record["rounds"]:
             # Seconds differ, and so do a few bytes: Flower's message ids and times are serialized too.
             del entry["seconds"], entry["bytes"], entry["client_bytes"]
     assert a["rounds"] == b["rounds"]
     assert a["test"] == b["test"]
-    assert [p.suffix for p in (tmp_path / "killed").iterdir()] == [".json"]
+
+
+def test_kill_9_while_languages_train_alone_keeps_those_that_are_finished(tmp_path):
+    languages = "en,cy,ga,is"
+    a, b, _ = kill_and_resume(
+        f"--setting local --languages {languages} --train-size 12 --rounds 3 --local-epochs 1",
+        "[a-z][a-z].json",
+        tmp_path,
+    )
+    for record in (a, b):
+        for epochs in record["epochs"].values():
+            for entry in epochs:
+                del entry["seconds"]
+    assert list(a["epochs"]) == languages.split(",")
+    assert a["epochs"] == b["epochs"]
+    assert a["test"] == b["test"]
