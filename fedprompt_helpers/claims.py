@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from .accounting import count_without_weights
 from .errors import FedPromptError, check_choice
+from .gains import correlations, gains_table
 from .results import table
 from .sweeps import Sweep
 
@@ -20,7 +22,11 @@ def claims_table(path: str | Path, sweeps: list[Sweep], results: str | Path) -> 
     ----------
     path : path
         TOML file with ``[[claim]]`` tables: ``claim`` and ``paper`` (what the paper reports), ``measure`` (a list of
-        ``{sweep, row, columns, scale, unit}``: where our figures stand), ``verdict`` (one of ``VERDICTS``), ``reason``.
+        tables that say where our figures stand), ``verdict`` (one of ``VERDICTS``), ``reason``. A measure has ``what``,
+        ``scale``, ``digits`` and ``unit``, and either ``sweep``, ``row``, ``column`` and optionally ``at`` (fields of
+        the sweep's grid): a figure of a results table; or ``correlation`` (``"distance"`` or ``"train_size"``) and
+        ``sweep``: that of the gain, from ``gains.correlations``; or ``count`` (a count of
+        ``accounting.count_without_weights``) and the arguments of that function.
     sweeps : list of Sweep
         The sweeps that measures may name.
     results : path
@@ -47,9 +53,15 @@ def claims_table(path: str | Path, sweeps: list[Sweep], results: str | Path) -> 
         check_choice("verdict", claim["verdict"], VERDICTS)
         ours = []
         for measure in claim["measure"]:
+            if "count" in measure:
+                ours.append(_count(measure))
+                continue
             name = check_choice("sweep", measure["sweep"], named)
+            if "correlation" in measure:
+                ours.append(_correlation(measure, gains_table([named[name]], results)))
+                continue
             if name not in made:
-                made[name] = table(named[name], results).set_index("label")
+                made[name] = table(named[name], results)
             ours.append(_figure(made[name], measure))
         rows.append({key: claim[key] for key in ("claim", "paper")} | {"ours": "; ".join(ours) or "not measured"})
         rows[-1] |= {key: claim[key] for key in ("verdict", "reason")}
@@ -58,11 +70,35 @@ def claims_table(path: str | Path, sweeps: list[Sweep], results: str | Path) -> 
 
 def _figure(content: pd.DataFrame, measure: dict) -> str:
     """Write one measurement: its name, the figure in its unit, and the half interval if there is one."""
-    row = content.loc[check_choice("row", measure["row"], content.index)]
+    rows = content[content["label"] == check_choice("row", measure["row"], set(content["label"]))]
+    for field, value in measure.get("at", {}).items():
+        rows = rows[rows[check_choice("grid field", field, content.columns)].astype(str) == str(value)]
+    if len(rows) != 1:
+        raise FedPromptError(
+            f"the measure {measure['what']!r} fits {len(rows)} rows of the table; give `at` a point of the grid that "
+            "has a record"
+        )
+    [(_, row)] = rows.iterrows()
     column = check_choice("column", measure["column"], content.columns)
-    scale, unit = measure.get("scale", 1), measure.get("unit", "")
-    text = f"{measure['what']}: {row[column] * scale:.{measure.get('digits', 1)}f}"
     interval = {"accuracy": "interval", "gain": "gain_interval"}.get(column)
-    if interval and not pd.isna(row[interval]):
-        text += f" ± {row[interval] * scale:.{measure.get('digits', 1)}f}"
-    return f"{text} {unit}".strip()
+    return _written(measure, row[column], row[interval] if interval else None)
+
+
+def _written(measure: dict, value: float, half: float | None = None) -> str:
+    scale, digits = measure.get("scale", 1), measure.get("digits", 1)
+    text = f"{measure['what']}: {value * scale:,.{digits}f}"
+    if half is not None and not pd.isna(half):
+        text += f" ± {half * scale:.{digits}f}"
+    return f"{text} {measure.get('unit', '')}".strip()
+
+
+def _correlation(measure: dict, gains: pd.DataFrame) -> str:
+    found = correlations(gains).set_index("quantity")
+    row = found.loc[check_choice("quantity of the gains", measure["correlation"], found.index)]
+    return f"{measure['what']}: {row['correlation']:.2f} (95% interval {row['low']:.2f} to {row['high']:.2f})"
+
+
+def _count(measure: dict) -> str:
+    given = {key: value for key, value in measure.items() if key not in ("what", "count", "scale", "digits", "unit")}
+    counted = count_without_weights(**given)
+    return _written({"digits": 0} | measure, counted[check_choice("count", measure["count"], counted)])

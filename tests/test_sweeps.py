@@ -175,10 +175,21 @@ def test_a_claim_stands_beside_what_was_measured(swept, tmp_path):
     assert row["verdict"] == "holds partly"
 
 
+def test_a_claim_can_be_measured_by_counting(swept, tmp_path):
+    counted = '{ what = "trained", count = "trainable_head_twice", backbone = "FacebookAI/xlm-roberta-base", '
+    counted += 'method = "prompt-tuning", num_labels = 10, virtual_tokens = 8, unit = "parameters" }'
+    start = CLAIM.index("[{")
+    (tmp_path / "claims.toml").write_text(f"{CLAIM[:start]}[{counted}]", encoding="utf-8")
+    sweep = sweeps.read_sweep(swept / "small.toml")
+    [row] = claims_table(tmp_path / "claims.toml", [sweep], swept / "records").to_dict("records")
+    assert row["ours"] == "trained: 1,202,708 parameters"
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         (("holds partly", "is fine"), "verdict"),
+        (('column = "accuracy"', 'column = "accuracy", at = { rounds = 999 }'), "fits 0 rows|grid field"),
         (('row = "alone"', 'row = "nobody"'), "row"),
         (('sweep = "small"', 'sweep = "smal"'), "available: small"),
         (('reason = "One small run."', ""), "no reason"),
