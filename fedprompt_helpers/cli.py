@@ -82,6 +82,9 @@ def run(
     server_momentum: Annotated[float, typer.Option(help="FedAvgM, FedAdam: the server's momentum.")] = 0.9,
     update_precision: Annotated[str, typer.Option(help="Updates travel as float32, float16 or int8.")] = "float32",
     head: Annotated[str, typer.Option(help="The classification head: shared, or local to each client.")] = "shared",
+    head_start: Annotated[
+        str, typer.Option(help="Where the head starts: random, or prototypes, class means that the clients add up.")
+    ] = "random",
     personal_epochs: Annotated[int, typer.Option(help="Epochs of each client on its own, at the end.")] = 0,
     min_share: Annotated[
         float, typer.Option(help="Stop if fewer than this share of the clients send a sound update.")
@@ -125,6 +128,7 @@ def run(
         server_momentum=server_momentum,
         update_precision=update_precision,
         head=head,
+        head_start=head_start,
         personal_epochs=personal_epochs,
         min_share=min_share,
         precision=precision,

@@ -1,12 +1,15 @@
 """The commands that train nothing: they say who holds what, what is trained, and which tasks there are."""
 
+import dataclasses
 import json
+import re
 
 import pytest
 from transformers import DebertaV2Config, DistilBertConfig, GPT2Config, ModernBertConfig
 from typer.testing import CliRunner
 
 from fedprompt_helpers.cli import app
+from fedprompt_helpers.config import RunConfig
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.tuning import METHODS
 
@@ -130,3 +133,10 @@ def test_count_refuses_fewer_than_two_labels(labels):
 def test_tasks_lists_every_task():
     listed = {line.split()[0] for line in call("tasks").stdout.splitlines()}
     assert listed == {"intents", "masakhanews", "xnli", "xglue-nc", "sib200", "tsv"}
+
+
+def test_every_field_of_a_configuration_has_an_option():
+    done = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    options = set(re.findall(r"--([a-z][a-z-]+)", done.output))
+    fields = {field.name.replace("_", "-") for field in dataclasses.fields(RunConfig)}
+    assert fields - options == set()
