@@ -1,5 +1,5 @@
 # make book: set up, run a small real federation, render the book.
-# make test: set up, then ruff, pytest, and nbval over every notebook.
+# make test: set up, then ruff, codespell, pytest, and nbval over every notebook.
 # TORCH_INDEX: package index of another PyTorch build (CPU-only, a CUDA version); empty: pip's own choice.
 
 PYTHON ?= python3.11

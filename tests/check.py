@@ -1,4 +1,4 @@
-"""Everything that must hold: ruff, pytest, and nbval over every notebook: ``python -m tests.check``."""
+"""Everything that must hold: ruff, codespell, pytest, nbval over every notebook: ``python -m tests.check``."""
 
 import os
 import subprocess
@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STEPS = {
     "ruff": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
+    "spelling": ["codespell_lib"],
     "pytest": ["pytest", "tests"],
     "notebooks": [
         "pytest",
