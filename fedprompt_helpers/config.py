@@ -69,7 +69,8 @@ class RunConfig:
     batch_size : int
         Examples a step. The paper does not state it.
     patience : int or None
-        Early stopping: epochs without a lower dev loss, the paper's 5. None trains to the end.
+        Early stopping: epochs without a lower dev loss, the paper's 5. None trains to the end. What had the lowest
+        dev loss is kept either way.
     max_length : int
         Longest text in tokens; the rest is cut.
     train_size : int or None

@@ -8,7 +8,7 @@ from scipy import stats
 
 from .errors import FedPromptError
 from .reporting import update_bytes
-from .sweeps import Sweep, dev_accuracy, grid_fields, recorded, settings
+from .sweeps import Sweep, chosen_fields, dev_accuracy, grid_fields, recorded, settings
 
 CONFIDENCE = 0.95
 FLIPS = 10_000
@@ -36,12 +36,12 @@ def scores(sweep: Sweep, results: str | Path) -> pd.DataFrame:
         If no setting of the sweep has a record.
     """
     read, rows = recorded(Path(results)), []
-    chosen_fields = {field for block in sweep.blocks for field in block.get("choose", ())}
+    fields = {block["label"]: sorted(chosen_fields(sweep, block)) for block in sweep.blocks}
     for setting in settings(sweep, Path(results), read):
         for config in setting.configs:
             if (record := read(config)) is None:
                 continue
-            chosen = ", ".join(f"{name} {getattr(config, name):g}" for name in sorted(chosen_fields))
+            chosen = ", ".join(f"{name} {getattr(config, name):g}" for name in fields[setting.label])
             shared = {"label": setting.label, **{name: _plain(value) for name, value in setting.point.items()}}
             shared |= {"chosen": chosen, "seed": config.seed, "dev_accuracy": dev_accuracy(record)}
             shared |= costs(record, sweep.target)

@@ -143,14 +143,24 @@ def settings(sweep: Sweep, results: Path, runner: Callable[[RunConfig], dict | N
                 yield Setting(block["label"], point, _with_seeds(sweep, chosen))
 
 
+def chosen_fields(sweep: Sweep, block: dict) -> tuple[str, ...]:
+    """Name the fields whose values were chosen for a block: by itself, or by the block that it is like."""
+    return tuple((_model(sweep, block)[1] if "like" in block else block).get("choose", ()))
+
+
+def _model(sweep: Sweep, block: dict) -> tuple[Sweep, dict]:
+    """Find the block that this one is like, and the sweep that holds it."""
+    file, _, label = block["like"].rpartition("/")
+    other = read_sweep(sweep.path.with_name(f"{file}.toml")) if file else sweep
+    blocks = {candidate["label"]: candidate for candidate in other.blocks}
+    return other, blocks[check_choice(f"label that {block['label']!r} is like", label, blocks)]
+
+
 def _taken(sweep: Sweep, block: dict, results: Path, runner) -> dict | None:
     """Give what the block that this one is like has chosen; empty if it is like none."""
     if "like" not in block:
         return {}
-    file, _, label = block["like"].rpartition("/")
-    other = read_sweep(sweep.path.with_name(f"{file}.toml")) if file else sweep
-    blocks = {candidate["label"]: candidate for candidate in other.blocks}
-    model = blocks[check_choice(f"label that {block['label']!r} is like", label, blocks)]
+    other, model = _model(sweep, block)
     chosen = choose(candidates(other, model, next(points(model))), runner)
     return None if chosen is None else {name: getattr(chosen, name) for name in model.get("choose", {})}
 

@@ -192,7 +192,7 @@ def train(
     model : torch.nn.Module
         From ``prepare``; changed in place.
     data, dev : Encoded
-        Training split, and dev split for early stopping (None: train all epochs, keep the last).
+        Training split, and dev split: the epoch with the lowest dev loss is kept (None: the last one).
     epochs : int
         Epochs at most, at least 1.
     learning_rate : float
@@ -252,13 +252,13 @@ def train(
         history.append(entry)
         if on_epoch:
             on_epoch(entry)
-        if dev is None or patience is None:
+        if dev is None:
             continue
         if entry["dev_loss"] < best_loss:
             best, best_loss, since_best = trainable_arrays(model), entry["dev_loss"], 0
         else:
             since_best += 1
-            if since_best >= patience:
+            if patience is not None and since_best >= patience:
                 break
     if best is not None:
         load_arrays(model, best)

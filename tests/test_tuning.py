@@ -81,14 +81,20 @@ def test_same_seed_same_result_and_another_seed_another(task):
     assert any(not np.array_equal(first[name], other[name]) for name in first)
 
 
-def test_early_stopping_keeps_the_best_epoch(task):
+@pytest.mark.parametrize("patience", [2, None])
+def test_the_best_epoch_is_kept_with_and_without_early_stopping(task, patience):
     model, tokenizer = ready("head", task, "auto")
     data, dev = (tuning.encode(task.data["cy"][split].select(range(24)), tokenizer) for split in ("train", "dev"))
     # A learning rate so high that the dev loss soon rises.
-    history = tuning.train(model, data, dev, epochs=40, batch_size=8, learning_rate=0.05, patience=2)
+    epochs = 40 if patience else 12
+    history = tuning.train(model, data, dev, epochs=epochs, batch_size=8, learning_rate=0.05, patience=patience)
     losses = [entry["dev_loss"] for entry in history]
-    assert len(history) < 40
-    assert len(history) - 1 - int(np.argmin(losses)) == 2
+    if patience:
+        assert len(history) < epochs
+        assert len(history) - 1 - int(np.argmin(losses)) == patience
+    else:
+        assert len(history) == epochs
+        assert int(np.argmin(losses)) < epochs - 1
     assert tuning.evaluate(model, dev).loss == pytest.approx(min(losses), rel=1e-4)
 
 
