@@ -1,7 +1,9 @@
 """Run a recorded configuration again and compare."""
 
+import json
 import random
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +31,9 @@ class Repetition(NamedTuple):
 
 
 def draw(results: str | Path, *, task: str | None = None, at_most: float = 300.0, seed: int = 0) -> Path:
-    """Draw one record among those that are cheap enough to run again.
+    """Draw one record among those that are cheap enough to run again, and whose setting was run with several seeds.
+
+    A setting with one seed does not say how far its runs lie apart: its records can be named, but are not drawn.
 
     Parameters
     ----------
@@ -47,17 +51,24 @@ def draw(results: str | Path, *, task: str | None = None, at_most: float = 300.0
     FedPromptError
         If there is none.
     """
-    cheap = []
-    for path in sorted(Path(results).glob("*.json")):
-        record = load_record(path)
-        if record["seconds"] <= at_most and task in (None, record["config"]["task"]):
-            cheap.append(path)
+    everything = {path: load_record(path) for path in sorted(Path(results).glob("*.json"))}
+    seeds = Counter(_setting(record) for record in everything.values())
+    cheap = [
+        path
+        for path, record in everything.items()
+        if record["seconds"] <= at_most and task in (None, record["config"]["task"]) and seeds[_setting(record)] > 1
+    ]
     if not cheap:
         raise FedPromptError(
-            f"no run record in {results} of at most {at_most:.0f} seconds{f' of task {task}' if task else ''}; "
-            "name another folder with --results, or allow more with --at-most"
+            f"no run record in {results} of at most {at_most:.0f} seconds{f' of task {task}' if task else ''} whose "
+            "setting has several seeds; name a record, another folder with --results, or allow more with --at-most"
         )
     return random.Random(f"verify-{seed}").choice(cheap)
+
+
+def _setting(record: dict) -> str:
+    """Write down a record's configuration without its seed."""
+    return json.dumps(record["config"] | {"seed": None}, sort_keys=True)
 
 
 def repeat(path: str | Path, watch: Callable | None = None) -> Repetition:
@@ -101,7 +112,7 @@ def setting_interval(path: str | Path) -> tuple[float, float]:
     record = load_record(path)
     own_low, own_high = own_interval(record)
     others = [load_record(other) for other in sorted(Path(path).parent.glob("*.json"))]
-    alike = [other for other in others if other["config"] | {"seed": 0} == record["config"] | {"seed": 0}]
+    alike = [other for other in others if _setting(other) == _setting(record)]
     means = [other["mean_test"]["accuracy"] for other in alike]
     if len(means) < 2:
         return own_low, own_high

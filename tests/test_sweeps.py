@@ -15,7 +15,7 @@ from fedprompt_helpers.cli import app
 from fedprompt_helpers.distance import language_distance
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.experiments import load_record
-from fedprompt_helpers.verification import setting_interval
+from fedprompt_helpers.verification import draw, setting_interval
 
 SWEEP = """
 question = "Does the command work?"
@@ -125,6 +125,16 @@ def test_a_record_is_verified_by_running_it_again(swept):
     done = CliRunner().invoke(app, ["verify-results", "--results", str(swept / "records")])
     assert done.exit_code == 0, done.output
     assert "inside" in done.output
+
+
+def test_only_settings_with_several_seeds_are_drawn(swept):
+    drawn = {draw(swept / "records", seed=seed) for seed in range(40)}
+    # The learning rate that was tried with the first seed and not chosen has no other seed.
+    configs = [record["config"] for record in records(swept).values()]
+    single = [c for c in configs if [d | {"seed": 0} for d in configs].count(c | {"seed": 0}) == 1]
+    assert len(single) == 1
+    assert all(load_record(path)["config"] not in single for path in drawn)
+    assert len(drawn) > 1
 
 
 def test_a_record_that_lies_is_found_out(swept, tmp_path):
