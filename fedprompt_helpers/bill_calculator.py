@@ -13,7 +13,6 @@ headers, int8's one scale an array, the replies with scores, and the first downl
 """
 
 import html
-import json
 import tempfile
 
 from IPython.display import HTML
@@ -21,6 +20,7 @@ from transformers import XLMRobertaConfig
 
 from .accounting import XLM_ROBERTA_BASE, count_without_weights
 from .errors import FedPromptError
+from .inline import inline_widget
 from .methods import METHODS
 
 WIDTHS = {"float32": (4, 4), "float16": (2, 2), "int8": (2, 1)}
@@ -182,18 +182,22 @@ def bill_calculator(*, num_labels: int = 12, virtual_tokens: int = 8, clients: i
             raise FedPromptError(f"{name} is {value}; give a whole number from 1 to {_LIMIT:,}, for example 5")
         controls += f'<label>{name}<input type="number" name="{name}" min="1" max="{_LIMIT}" value="{value}"></label>'
     counts = trained_numbers(num_labels, virtual_tokens)
-    payload = json.dumps({"counts": counts, "widths": WIDTHS, "limit": _LIMIT}, separators=(",", ":"))
     controls += _select("precision", "updates in", {name: name for name in WIDTHS}, "float32")
     controls += '<label><input type="checkbox" name="scoring" checked>clients score after every round</label>'
     results = "".join(f'<div><dt>{text}</dt><dd class="fp-{name}"></dd></div>' for name, text in _RESULTS.items())
     head = "".join(f'<th scope="col">{text}</th>' for text in ("method", *_BACKBONES.values()))
     rows = {name: "".join(f"<td>{of[m]:,}</td>" for of in counts.values()) for m, name in _NAMES.items()}
     body = "".join(f'<tr><th scope="row">{name}</th>{cells}</tr>' for name, cells in rows.items())
-    return HTML(
-        f'<div class="fp-bill"><style>{_STYLE}</style><script type="application/json">{payload}</script>'
+    seen = (
         f'<form aria-label="The bill of a federation">{controls}</form><div aria-live="polite"><dl>{results}</dl>'
         '<p class="fp-said"></p></div><div class="fp-bar" role="img"><i></i></div>'
         f"<details><summary>Trained numbers: {num_labels} labels, {virtual_tokens} virtual tokens</summary>"
-        f"<table><tr>{head}</tr>{body}</table></details><noscript>The calculator needs JavaScript.</noscript></div>"
-        f"<script>{{{_FORMULA}{_SCRIPT}}}</script>"
+        f"<table><tr>{head}</tr>{body}</table></details><noscript>The calculator needs JavaScript.</noscript>"
+    )
+    return inline_widget(
+        "fp-bill",
+        style=_STYLE,
+        data={"counts": counts, "widths": WIDTHS, "limit": _LIMIT},
+        body=seen,
+        script=f"{{{_FORMULA}{_SCRIPT}}}",
     )

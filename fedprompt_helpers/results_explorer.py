@@ -6,7 +6,6 @@ less that of the baseline's same seed for the gain), their mean, and half their 
 """
 
 import html
-import json
 import math
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from IPython.display import HTML
 from scipy import stats
 
 from .errors import FedPromptError, check_choice
+from .inline import inline_widget
 from .plots import PALETTE
 from .results import CONFIDENCE, scores
 from .sweeps import Sweep, grid_fields, has_record
@@ -234,10 +234,8 @@ def results_explorer(sweeps: list[Sweep], results: str | Path, *, first: str | N
     most = max(len(setting["seeds"]) for of in data.values() for setting in of["settings"])
     t = {n: round(float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1)), 6) for n in range(2, most + 1)}
     embedded = {"sweeps": data, "t": t, "measures": MEASURES, "colours": PALETTE[:2]}
-    payload = json.dumps(embedded, separators=(",", ":")).replace("<", "\\u003c")
     questions = _options({name: of["question"] or name for name, of in data.items()}, first)
-    return HTML(
-        f'<div class="fp-res"><style>{_STYLE}</style><script type="application/json">{payload}</script>'
+    seen = (
         f'<form aria-label="Results explorer"><label>question<select name="sweep">{questions}</select></label>'
         f'<label>score<select name="measure">{_options(MEASURES, "accuracy")}</select></label>'
         '<label>language<select name="language"></select></label>'
@@ -245,6 +243,6 @@ def results_explorer(sweeps: list[Sweep], results: str | Path, *, first: str | N
         '<p class="fp-said" aria-live="polite"></p><svg class="fp-plot" role="img"></svg>'
         '<p class="fp-key">Large mark: mean, a square for the baseline. Bar: its 95% interval. White dots: seeds.</p>'
         '<details><summary>The numbers as a table</summary><table class="fp-table"></table></details>'
-        "<noscript>The explorer needs JavaScript.</noscript></div>"
-        f"<script>{{{_FORMULA}{_SCRIPT}}}</script>"
+        "<noscript>The explorer needs JavaScript.</noscript>"
     )
+    return inline_widget("fp-res", style=_STYLE, data=embedded, body=seen, script=f"{{{_FORMULA}{_SCRIPT}}}")

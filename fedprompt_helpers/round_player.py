@@ -5,7 +5,6 @@ true distances stand in the text and the table. Python draws the last round, and
 """
 
 import html
-import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 
@@ -14,6 +13,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from .errors import FedPromptError
+from .inline import inline_widget
 from .plots import PALETTE
 
 _SIZE, _EDGE = np.array([340, 270]), 34  # of each of the two pictures, and the margin that stays free
@@ -228,13 +228,11 @@ def round_player(rounds: Sequence[Mapping], *, start: np.ndarray, majority: Mapp
         chart += f'<path stroke="{looks[name][0]}" stroke-dasharray="1 4" d="M{_EDGE},{y}H{_RIGHT}"/>'
         chart += f'<path class="fp-trail" stroke-width="2" stroke="{looks[name][0]}" d="{trail}"/>'
         chart += f'<path class="fp-head" {marks[name]} transform="translate({path[-1][0]},{path[-1][1]})"/>'
-    payload = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     icon = '<svg viewBox="-8 -8 16 16" width="1em" aria-hidden="true"><path {}/></svg> {}'.format
     key = ", ".join(icon(marks[x], html.escape(f"{x} {majority[x]:.3g}" if x in majority else x)) for x in looks)
     svg = '<svg role="img" viewBox="0 0 340 270" aria-label="{}; told in the text below">{}</svg>'.format
     table = pd.DataFrame(data["table"], index=pd.RangeIndex(1, len(rounds) + 1, name="round"))
-    return HTML(
-        f'<div class="fp-play"><style>{_STYLE}</style><script type="application/json">{payload}</script>'
+    seen = (
         '<form hidden aria-label="Round player"><button type="button" name="play">Play</button>'
         '<button type="button" name="back">Back</button><button type="button" name="next">Next</button>'
         f'<label>round<input type="range" name="round" min="0" max="{len(rounds)}" step="0.5" autocomplete="off">'
@@ -245,5 +243,6 @@ def round_player(rounds: Sequence[Mapping], *, start: np.ndarray, majority: Mapp
         f"<p>{key}. Dotted, and in numbers here: always guessing the most frequent class. Star: start. Small point: "
         f"the average. The plane shows {data['share']:.0%} of the variation of all prompts.</p><details><summary>"
         f"The numbers</summary>{table.to_html(float_format='{:.4g}'.format, na_rep='', border=0)}</details>"
-        f"<noscript>This is the last round; the player needs JavaScript.</noscript></div><script>{_SCRIPT}</script>"
+        f"<noscript>This is the last round; the player needs JavaScript.</noscript>"
     )
+    return inline_widget("fp-play", style=_STYLE, data=data, body=seen, script=_SCRIPT)

@@ -1,7 +1,6 @@
 """See how a tokenizer cuts commands, language by language: inline HTML, no kernel, no network."""
 
 import html
-import json
 from collections.abc import Mapping
 from itertools import accumulate
 
@@ -9,6 +8,7 @@ from IPython.display import HTML
 from transformers import PreTrainedTokenizerBase
 
 from .errors import FedPromptError
+from .inline import inline_widget
 from .plots import PALETTE
 
 _STYLE = """
@@ -176,17 +176,15 @@ def tokenizer_explorer(
         for code, kinds in commands.items()
     }
     data = {"palette": PALETTE, "languages": languages}
-    payload = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     options = "".join(
         f'<option value="{html.escape(code)}">{html.escape(body["name"])}</option>' for code, body in languages.items()
     )
-    return HTML(
-        f'<div class="fp-tok"><style>{_STYLE}</style><script type="application/json">{payload}</script>'
+    seen = (
         '<form aria-label="Tokenizer explorer">'
         f'<label>Language <select name="language">{options}</select></label>'
         '<label>Command <select name="command"></select></label></form>'
         '<p class="fp-text" dir="auto"></p><ol class="fp-tokens" dir="auto" aria-label="Tokens"></ol>'
         '<p class="fp-said" aria-live="polite"></p><details><summary></summary>'
-        '<table class="fp-table"></table></details><noscript>The choice needs JavaScript.</noscript></div>'
-        f"<script>{_SCRIPT}</script>"
+        '<table class="fp-table"></table></details><noscript>The choice needs JavaScript.</noscript>'
     )
+    return inline_widget("fp-tok", style=_STYLE, data=data, body=seen, script=_SCRIPT)

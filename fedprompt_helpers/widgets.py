@@ -1,12 +1,12 @@
 """Interactive pictures that work in a live notebook and in a static page: inline HTML, no kernel, no network."""
 
 import html
-import json
 from collections.abc import Sequence
 
 from IPython.display import HTML
 
 from .errors import FedPromptError
+from .inline import inline_widget
 from .partition import counts, mean_total_variation, partition
 from .plots import PALETTE
 from .tasks import Task
@@ -175,16 +175,14 @@ def partition_explorer(
         frames["language"] = [[_frame(task, "language")]]
     frames["iid"] = [[_frame(task, "iid", clients=clients, seed=seed)] for seed in seeds]
     data = {"label": task.labels, "language": task.languages, "alphas": alphas, "palette": PALETTE, "frames": frames}
-    payload = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     scheme, by = _CHOICES["scheme"], _CHOICES["by"]
     controls = _radios("scheme", scheme[0], {key: text for key, text in scheme[1].items() if key in frames})
     controls += _radios("by", *by) + _radios("draw", "Draw", {i: f"seed {seed}" for i, seed in enumerate(seeds)})
-    return HTML(
-        f'<div class="fp-who"><style>{_STYLE}</style><script type="application/json">{payload}</script>'
+    seen = (
         f'<form aria-label="Who holds what">{controls}<label class="fp-alpha"><b>alpha</b>'
         f'<input type="range" name="alpha" min="0" max="{len(alphas) - 1}" step="1" value="{len(alphas) // 2}">'
         '<output></output></label></form><div class="fp-bars"></div><div class="fp-key"></div>'
         '<p class="fp-said" aria-live="polite"></p><details><summary>The numbers</summary>'
-        '<table class="fp-table"></table></details><noscript>The slider needs JavaScript.</noscript></div>'
-        f"<script>{_SCRIPT}</script>"
+        '<table class="fp-table"></table></details><noscript>The slider needs JavaScript.</noscript>'
     )
+    return inline_widget("fp-who", style=_STYLE, data=data, body=seen, script=_SCRIPT)

@@ -1,9 +1,6 @@
 """The bill calculator without a browser: embedded numbers are counted ones, and its script is really run."""
 
-import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,11 +12,10 @@ from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.experiments import load_record
 from fedprompt_helpers.methods import METHODS
 from fedprompt_helpers.updates import UPDATE_PRECISIONS
-from tests.test_widgets import Page
+from tests.pages import Page, needs_node, node
 
 RECORDS = Path(__file__).resolve().parent.parent / "book/results/records"
 BACKBONES = {"pocket": "pocket", "base": "FacebookAI/xlm-roberta-base"}
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 
 # As much of a page as the script asks for: fields with values, and parts whose text can be read afterwards.
 DOM = """
@@ -45,13 +41,6 @@ console.log(JSON.stringify(INPUT.settings.map(setting => {
   return texts;
 })));
 """
-
-
-def node(program, data):
-    source = f"const INPUT = {json.dumps(data)};\n{program}"
-    result = subprocess.run(["node", "-"], input=source, capture_output=True, text=True, timeout=60)
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,6 @@
 """The results explorer without a browser: embedded scores are those of the tables, and its script is really run."""
 
-import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +13,13 @@ from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.results import half_interval, table
 from fedprompt_helpers.results_explorer import explorer_data, majority_macro_f1, results_explorer
 from fedprompt_helpers.sweeps import has_record, read_sweep
-from tests.test_widgets import Page
+from tests.pages import Page, needs_node, node
 
 RESULTS = Path(__file__).resolve().parent.parent / "book/results"
 RECORDS = RESULTS / "records"
 SWEEPS = [read_sweep(path) for path in sorted((RESULTS / "sweeps").glob("*.toml"))]
 RECORDED = [sweep for sweep in SWEEPS if has_record(sweep, RECORDS)]
 MAIN = "federation_gain_masakhanews"
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 each_sweep = pytest.mark.parametrize("sweep", RECORDED, ids=lambda sweep: sweep.path.stem)
 
 # As much of a page as the script asks for. What it puts into the table and the picture can be read afterwards.
@@ -69,13 +65,6 @@ console.log(JSON.stringify(INPUT.settings.map(setting => {
   };
 })));
 """
-
-
-def node(program, data):
-    source = f"const INPUT = {json.dumps(data)};\n{program}"
-    result = subprocess.run(["node", "-"], input=source, capture_output=True, text=True, timeout=60)
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,6 @@
 """The round player without a browser: what is embedded is what was given, and its script is really run."""
 
-import json
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pandas as pd
@@ -13,9 +10,7 @@ from fedprompt_helpers import round_player as module
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.plots import PALETTE
 from fedprompt_helpers.round_player import round_player
-from tests.test_widgets import Page
-
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+from tests.pages import Page, needs_node, node
 
 # As much of a page as the script asks for: parts that remember what was set, a clock that is moved by hand.
 DOM = """
@@ -92,11 +87,8 @@ def play(page, actions, still=False):
     parts = ["trail", "head", "out", "back", "dot", "name"]
     counts = {f".fp-{x}": sum(f"fp-{x}" in of for of in classes) for x in parts}
     steps = "".join(f"{{ {action}; seen.push(state()); }}" for action in actions)
-    source = f"const INPUT = {json.dumps({'payload': payload, 'counts': counts, 'still': still})};\n{DOM}"
-    source += f"{script}\n{steps}\nconsole.log(JSON.stringify(seen));"
-    result = subprocess.run(["node", "-"], input=source, capture_output=True, text=True, timeout=60)
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
+    program = f"{DOM}\n{script}\n{steps}\nconsole.log(JSON.stringify(seen));"
+    return node(program, {"payload": payload, "counts": counts, "still": still})
 
 
 def numbers(text):

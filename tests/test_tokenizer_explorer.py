@@ -7,8 +7,8 @@ import pytest
 from fedprompt_helpers.backbones import load_backbone
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.tokenizer_explorer import cut, tokenizer_explorer
+from tests.pages import Page
 from tests.sentences import BOOK, WATER
-from tests.test_widgets import Page
 
 COMMANDS = {
     code: {"water": WATER[code], "book": BOOK[code]} if code != "sw" else {"book": BOOK[code]} for code in WATER

@@ -1,8 +1,6 @@
 """The partition explorer without a browser: what is embedded is complete, small, escaped and always the same."""
 
-import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -11,29 +9,8 @@ from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.partition import counts, mean_total_variation, partition
 from fedprompt_helpers.tasks import Task, load_task
 from fedprompt_helpers.widgets import ALPHAS, partition_explorer
+from tests.pages import Page
 from tests.test_partition import make_task
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, and the text of each script."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.scripts = [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        if self.tags and self.tags[-1][0] == "script" and self.cdata_elem == "script":
-            self.scripts.append(data)
-
-    def payload(self):
-        return json.loads(self.scripts[0])
-
-    def inputs(self, name):
-        return [attributes for tag, attributes in self.tags if tag == "input" and attributes["name"] == name]
 
 
 @pytest.fixture(scope="module")
