@@ -18,7 +18,6 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 # PyTorch's threads wait for one another by counting; GNU OpenMP reads how far when it is loaded, with PyTorch. Its
-# default, 300,000, makes training more than ten times slower while other programs keep the cores busy, and no faster
-# when they do not: with 1,000, 36 to 81 examples a second instead of 2 to 4 on two busy cores, and 169 to 182 instead
-# of 160 to 168 on two free ones.
+# default, 300,000, makes training two to three times slower beside busy programs, and no faster without them:
+# `python -m tests.benchmarks.busy_cores`.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")

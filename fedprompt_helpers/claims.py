@@ -72,7 +72,7 @@ def _figure(content: pd.DataFrame, measure: dict) -> str:
     """Write one measurement: its name, the figure in its unit, and the half interval if there is one."""
     rows = content[content["label"] == check_choice("row", measure["row"], set(content["label"]))]
     for field, value in measure.get("at", {}).items():
-        rows = rows[rows[check_choice("grid field", field, content.columns)].astype(str) == str(value)]
+        rows = rows[rows[check_choice("grid field", field, content.columns)] == value]
     if len(rows) != 1:
         raise FedPromptError(
             f"the measure {measure['what']!r} fits {len(rows)} rows of the table; give `at` a point of the grid that "

@@ -15,7 +15,7 @@ SPREAD = 0.5
 
 SHARPNESS = 0.4
 """How much squared distance to a class mean, after the tanh, counts in the logits: a tenth of the ``1 / SPREAD**2``
-that independent features would ask for, since features are anything but independent. Ours, tried on dev."""
+that independent features would ask for, since features are anything but independent. Our value."""
 
 UNKNOWN_HEAD = (
     "head_start='prototypes' knows the head of RoBERTa and XLM-RoBERTa only; leave it at 'random' for this backbone"
