@@ -18,10 +18,11 @@ import pytest
 from filelock import FileLock
 
 from book.build import ROOT
+from book.vendor import NotVendored, vendored
 from fedprompt_helpers.files import cache_root
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-WAIT = 60_000  # milliseconds, for busy machines
+WAIT = 180_000  # milliseconds; long, for busy machines
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +47,9 @@ def site() -> Path:
         return Path(named)
     cache_root().mkdir(parents=True, exist_ok=True)
     with FileLock(cache_root() / "site.lock"):
-        built = subprocess.run([sys.executable, "-m", "book.build", "--no-run"], cwd=ROOT, capture_output=True, text=True)
+        built = subprocess.run(
+            [sys.executable, "-m", "book.build", "--no-run"], cwd=ROOT, capture_output=True, text=True
+        )
     assert built.returncode == 0, built.stderr[-3000:]
     return ROOT / "book/_build/html"
 
@@ -70,6 +73,15 @@ def address(site):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core, which looks for what readers with disabilities would stumble over."""
+    try:
+        return (vendored("axe-core") / "axe.min.js").read_text(encoding="utf-8")
+    except NotVendored as error:
+        pytest.skip(f"accessibility checks need axe-core: {error}")
 
 
 @pytest.fixture(scope="session")
