@@ -1,6 +1,7 @@
 """The built site on localhost, and a Chromium that reaches nothing else.
 
-``CHROMIUM`` names the browser if it is not on the PATH, ``BOOK_SITE`` a folder of pages to test instead of a new build.
+``CHROMIUM`` names the browser if it is not on the PATH, ``BOOK_SITE`` a folder of pages to test instead of a new build,
+``BROWSER_WAIT`` the seconds to wait for a page (60; more where other programs keep the cores busy).
 """
 
 import os
@@ -22,7 +23,7 @@ from book.vendor import NotVendored, vendored
 from fedprompt_helpers.files import cache_root
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-WAIT = 180_000  # milliseconds; long, for busy machines
+WAIT = 1000 * int(os.environ.get("BROWSER_WAIT") or 60)
 
 
 @pytest.fixture(scope="session")
