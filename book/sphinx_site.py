@@ -25,6 +25,13 @@ MATHJAX_FILES = [
     "sre/mathmaps/en.json",
 ]
 
+MENDS = {
+    r'(<summary) aria-label="Toggle hidden content"': r"\1",
+    r'(<button class="[^"]*search-button-field[^>]*) aria-label="Search"': r"\1",
+    r'(<i class="theme-switch[^>]*) title="[^"]*"': r"\1",
+}
+"""Names that the templates give and that differ from the text seen: who speaks to a computer says what is seen."""
+
 
 @dataclass(frozen=True)
 class Repository:
@@ -59,7 +66,9 @@ class Repository:
 def setup(app):
     """Connect everything; Sphinx calls this."""
     app.connect("config-inited", use_vendored_mathjax)
+    app.connect("html-page-context", leave_thebe_out, priority=600)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", mend_names)
     app.connect("build-finished", keep_icons_in_use)
     if text := os.environ.get("BOOK_REPOSITORY"):
         repository = Repository.parse(text)
@@ -94,6 +103,23 @@ def copy_mathjax(app, exception) -> None:
         file = target / source.relative_to(package).as_posix().removeprefix("es5/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(source.read_bytes())
+
+
+def leave_thebe_out(app, pagename, templatename, context, doctree) -> None:
+    """Leave out the scripts for cells that run in the page: they would come from a content network."""
+    for kind in ("script_files", "css_files"):
+        context[kind] = [file for file in context[kind] if "thebe" not in str(file)]
+
+
+def mend_names(app, exception) -> None:
+    """Let what a button is called and what stands on it be the same."""
+    for file in () if exception else Path(app.outdir).rglob("*.html"):
+        text = file.read_text(encoding="utf-8")
+        mended = text
+        for found, instead in MENDS.items():
+            mended = re.sub(found, instead, mended)
+        if mended != text:
+            file.write_text(mended, encoding="utf-8")
 
 
 def keep_icons_in_use(app, exception) -> None:
