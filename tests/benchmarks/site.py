@@ -6,7 +6,6 @@ Pages does. Exits with 1 if an aim is missed.
 """
 
 import gzip
-import os
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from statistics import median
 from playwright.sync_api import sync_playwright
 
 from book.build import ROOT
-from tests.browser.conftest import CHROMIUM
+from tests.browser.chromium import launch
 
 AIMS = {"build": (60, "s"), "site": (40, "MB"), "wire": (1.5, "MB"), "paint": (1, "s")}
 TEXTS = {".html", ".css", ".js", ".svg", ".json"}
@@ -66,8 +65,7 @@ def read(site: Path) -> dict[str, tuple[float, float, str]]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     found = {}
     with sync_playwright() as tools:
-        sandbox = getattr(os, "geteuid", lambda: 1)() != 0
-        browser = tools.chromium.launch(executable_path=CHROMIUM, chromium_sandbox=sandbox)
+        browser = launch(tools)
         for page in sorted((site / "notebooks").glob("*.html")):
             paints = []
             for _ in range(REPEATS):

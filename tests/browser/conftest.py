@@ -5,7 +5,6 @@
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -21,8 +20,8 @@ from filelock import FileLock
 from book.build import ROOT
 from book.vendor import NotVendored, vendored
 from fedprompt_helpers.files import cache_root
+from tests.browser.chromium import CHROMIUM, launch
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 WAIT = 1000 * int(os.environ.get("BROWSER_WAIT") or 60)
 
 
@@ -33,10 +32,7 @@ def chromium():
     if CHROMIUM is None:
         pytest.skip("browser tests need Chromium (Debian: apt-get install chromium); CHROMIUM names it if not on PATH")
     with playwright.sync_playwright() as tools:
-        arguments = ["--disable-background-networking", "--disable-component-update", "--disable-gpu"]
-        # Chromium refuses to sandbox root, who runs the tests in most containers.
-        sandbox = getattr(os, "geteuid", lambda: 1)() != 0
-        browser = tools.chromium.launch(executable_path=CHROMIUM, args=arguments, chromium_sandbox=sandbox)
+        browser = launch(tools)
         yield browser
         browser.close()
 
@@ -46,6 +42,10 @@ def site() -> Path:
     """The folder of pages, rendered anew where something changed."""
     if named := os.environ.get("BOOK_SITE"):
         return Path(named)
+    try:
+        vendored("mathjax")
+    except NotVendored as error:
+        pytest.skip(f"browser tests need a site that works offline: {error}")
     cache_root().mkdir(parents=True, exist_ok=True)
     with FileLock(cache_root() / "site.lock"):
         built = subprocess.run(
