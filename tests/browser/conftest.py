@@ -38,7 +38,7 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
-def site() -> Path:
+def site(chromium) -> Path:
     """The folder of pages, rendered anew where something changed."""
     if named := os.environ.get("BOOK_SITE"):
         return Path(named)
