@@ -1,5 +1,7 @@
 # make book: set up, run a small real federation, render the book.
-# make test: set up, then ruff, codespell, pytest, and nbval over every notebook.
+# make pages: render the book alone, from the outputs stored in the notebooks.
+# make test: set up, then ruff, codespell, pytest, nbval over every notebook, and the browser tests.
+# make test-browser: render the pages, and read them all in Chromium, without a network.
 # TORCH_INDEX: package index of another PyTorch build (CPU-only, a CUDA version); empty: pip's own choice.
 
 PYTHON ?= python3.11
@@ -12,13 +14,19 @@ else
 BIN := $(VENV)/bin
 endif
 
-.PHONY: book test notebooks lab clean
+.PHONY: book pages test test-browser notebooks lab clean
 
 book: $(VENV)/.installed
 	$(BIN)/python -m book.build
 
+pages: $(VENV)/.installed
+	$(BIN)/python -m book.build --no-run
+
 test: $(VENV)/.installed
 	$(BIN)/python -m tests.check
+
+test-browser: $(VENV)/.installed
+	$(BIN)/python -m pytest tests/browser -rs
 
 notebooks: $(VENV)/.installed
 	$(BIN)/python -m notebooks.execute

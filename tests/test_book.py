@@ -1,5 +1,8 @@
 """The book renders without a warning, with every chapter and every stored output."""
 
+import os
+import re
+import struct
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -10,7 +13,8 @@ import nbformat
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+from book.build import ROOT, pages_command
+from book.sphinx_site import Repository
 
 
 def chapters() -> list[str]:
@@ -18,14 +22,26 @@ def chapters() -> list[str]:
     return [entry["file"] for part in parts for entry in part["chapters"] if entry["file"].startswith("notebooks/")]
 
 
+def build(folder: Path, repository: str = "") -> tuple[subprocess.CompletedProcess, Path]:
+    """Build the book with warnings as errors; give what the build said, and the folder of pages."""
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "BOOK_REPOSITORY": repository}
+    command = [sys.executable, *pages_command(folder)]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    return result, folder / "_build/html"
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Build the book with warnings as errors; give what the build said, and the folder of pages."""
-    folder = tmp_path_factory.mktemp("book")
-    command = [sys.executable, "-W", "ignore", "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
-    command += ["--config", "book/_config.yml", "--toc", "book/_toc.yml", "--path-output", str(folder)]
-    result = subprocess.run([*command, "--warningiserror", "--keep-going"], cwd=ROOT, capture_output=True, text=True)
-    return result, folder / "_build/html"
+    """The book of a reader who has set no repository."""
+    return build(tmp_path_factory.mktemp("book"))
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> Path:
+    """The pages of a book that knows its repository."""
+    result, pages = build(tmp_path_factory.mktemp("published"), "an-owner/a.book")
+    assert result.returncode == 0, result.stderr[-3000:]
+    return pages
 
 
 def test_it_builds_with_warnings_as_errors(built):
@@ -92,3 +108,63 @@ def test_every_chapter_is_executed_from_its_source():
         source = jupytext.read(ROOT / f"{name}.md")
         notebook = nbformat.read(ROOT / f"{name}.ipynb", as_version=4)
         assert [cell.source for cell in source.cells] == [cell.source for cell in notebook.cells], name
+
+
+SOURCE = "https://github.com/an-owner/a.book"
+ONLINE = ("colab.research", "mybinder", "/edit/main/", "/issues/new", 'property="og:', 'rel="canonical"')
+
+
+def links(pages: Path, name: str) -> set[str]:
+    return Targets((pages / f"{name}.html").read_text()).links
+
+
+def test_buttons_lead_to_files_of_the_repository(published):
+    heads = {
+        "https://colab.research.google.com/github/an-owner/a.book/blob/main/": ".ipynb",
+        "https://mybinder.org/v2/gh/an-owner/a.book/main?urlpath=lab/tree/": ".ipynb",
+        f"{SOURCE}/edit/main/": ".md",
+    }
+    for name in chapters():
+        for head, suffix in heads.items():
+            (path,) = [link.removeprefix(head) for link in links(published, name) if link.startswith(head)]
+            assert path == name + suffix and (ROOT / path).exists()
+        assert any(link.startswith(f"{SOURCE}/issues/new?") and name in link for link in links(published, name))
+    assert f"{SOURCE}/edit/main/book/intro.md" in links(published, "book/intro")
+
+
+def test_the_sitemap_names_every_page_of_the_table_of_contents(published):
+    found = set(re.findall("<loc>(.*?)</loc>", (published / "sitemap.xml").read_text()))
+    assert {f"https://an-owner.github.io/a.book/{name}.html" for name in [*chapters(), "book/intro"]} <= found
+    for address in found:
+        assert (published / address.removeprefix("https://an-owner.github.io/a.book/")).exists()
+
+
+def test_a_shared_link_shows_title_words_and_picture(published):
+    page = (published / f"{chapters()[0]}.html").read_text()
+    tags = dict(re.findall(r'<meta property="(og:\w+)" content="([^"]+)"', page))
+    assert tags["og:title"] and len(tags["og:description"]) > 50
+    assert tags["og:url"] == f"https://an-owner.github.io/a.book/{chapters()[0]}.html"
+    picture = published / tags["og:image"].removeprefix("https://an-owner.github.io/a.book/")
+    assert struct.unpack(">II", picture.read_bytes()[16:24]) == (1200, 630)
+
+
+def test_without_a_repository_there_is_no_button_that_leads_nowhere(built):
+    _, pages = built
+    for name in [*chapters(), "book/intro"]:
+        assert [word for word in ONLINE if word in (pages / f"{name}.html").read_text()] == []
+    assert not (pages / "sitemap.xml").exists()
+
+
+@pytest.mark.parametrize("text", ["a/b", "https://github.com/a/b", "https://github.com/a/b.git", " a/b/ "])
+def test_a_repository_is_given_by_name_or_address(text):
+    assert Repository.parse(text).address == "https://github.com/a/b"
+
+
+def test_a_repository_named_like_its_pages_is_served_at_the_root():
+    assert Repository.parse("An-Owner/an-owner.github.io").pages == "https://an-owner.github.io/"
+
+
+@pytest.mark.parametrize("text", ["b", "https://example.org/a/b", "a/b/c", "a b/c"])
+def test_another_repository_is_refused_with_what_to_write(text):
+    with pytest.raises(ValueError, match="expected OWNER/NAME"):
+        Repository.parse(text)
