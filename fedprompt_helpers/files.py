@@ -1,8 +1,15 @@
-"""Files that are whole or not there."""
+"""The cache folder, and files that are whole or not there."""
 
 import json
 import os
 from pathlib import Path
+
+import platformdirs
+
+
+def cache_root() -> Path:
+    """Return the folder of what can be made or fetched again: ``$FEDPROMPT_CACHE``, else the user's cache folder."""
+    return Path(os.environ.get("FEDPROMPT_CACHE") or platformdirs.user_cache_dir("fedprompt"))
 
 
 def write_json(path: Path, content: dict) -> None:

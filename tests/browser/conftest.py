@@ -1,0 +1,102 @@
+"""The built site on localhost, and a Chromium that reaches nothing else.
+
+``CHROMIUM`` names the browser if it is not on the PATH, ``BOOK_SITE`` a folder of pages to test instead of a new build.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from filelock import FileLock
+
+from book.build import ROOT
+from fedprompt_helpers.files import cache_root
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+WAIT = 60_000  # milliseconds, for busy machines
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Chromium, closed after the tests."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright: pip install .[test]")
+    if CHROMIUM is None:
+        pytest.skip("browser tests need Chromium (Debian: apt-get install chromium); CHROMIUM names it if not on PATH")
+    with playwright.sync_playwright() as tools:
+        arguments = ["--disable-background-networking", "--disable-component-update", "--disable-gpu"]
+        # Chromium refuses to sandbox root, who runs the tests in most containers.
+        sandbox = getattr(os, "geteuid", lambda: 1)() != 0
+        browser = tools.chromium.launch(executable_path=CHROMIUM, args=arguments, chromium_sandbox=sandbox)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The folder of pages, rendered anew where something changed."""
+    if named := os.environ.get("BOOK_SITE"):
+        return Path(named)
+    cache_root().mkdir(parents=True, exist_ok=True)
+    with FileLock(cache_root() / "site.lock"):
+        built = subprocess.run([sys.executable, "-m", "book.build", "--no-run"], cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr[-3000:]
+    return ROOT / "book/_build/html"
+
+
+@pytest.fixture(scope="session")
+def pages(site) -> list[str]:
+    """Every page, relative to the site; the first page of all only leads on to the introduction."""
+    found = sorted(page.relative_to(site).as_posix() for page in site.rglob("*.html"))
+    return [page for page in found if not page.startswith("_") and page != "index.html"]
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Say nothing: what is missing is found by the tests."""
+
+
+@pytest.fixture(scope="session")
+def address(site):
+    """Where the site is served."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def visit(chromium, address):
+    """Open a page as a reader who is offline does; ``page.trouble`` collects what goes wrong on it."""
+
+    @contextmanager
+    def open_page(name: str, **settings):
+        context = chromium.new_context(viewport={"width": 1280, "height": 800}, **settings)
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        page.trouble = []
+
+        def only_this_site(route):
+            if urlsplit(route.request.url).hostname == "127.0.0.1":
+                return route.continue_()
+            page.trouble.append(f"a request left the site: {route.request.url}")
+            return route.abort()
+
+        context.route("**/*", only_this_site)
+        page.on("console", lambda said: said.type == "error" and page.trouble.append(f"console: {said.text}"))
+        page.on("pageerror", lambda error: page.trouble.append(f"script: {error}"))
+        page.on("response", lambda got: got.status >= 400 and page.trouble.append(f"{got.status}: {got.url}"))
+        page.goto(f"{address}/{name}", wait_until="load")
+        try:
+            yield page
+        finally:
+            context.close()
+
+    return open_page
