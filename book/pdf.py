@@ -26,7 +26,8 @@ SETTLE = """async () => {
   await document.fonts.ready;
   await Promise.all([...document.images].map(image => image.decode().catch(() => {})));
   for (const box of document.querySelectorAll('table, .cell_output svg, mjx-container[display]')) {
-    const room = box.parentElement.clientWidth, wide = Math.max(box.scrollWidth || 0, box.getBoundingClientRect().width);
+    const room = box.parentElement.clientWidth;
+    const wide = Math.max(box.scrollWidth || 0, box.getBoundingClientRect().width);
     if (room && wide > room + 1) box.style.zoom = room / wide;
   }
   for (const box of document.querySelectorAll('.print-opened, .output.text_html, .cell_input, .admonition'))
@@ -35,6 +36,9 @@ SETTLE = """async () => {
     formulas: document.querySelectorAll('.math').length,
     rendered: [...document.querySelectorAll('.math')].filter(math => math.querySelector('mjx-container')).length,
     errors: [...document.querySelectorAll('mjx-merror')].map(error => error.title || error.textContent),
+    wide: [...document.querySelectorAll('pre, table, img, svg, mjx-container, form')]
+      .filter(box => box.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
+      .map(box => `${box.closest('article').id}: ${box.textContent.slice(0, 60)}`),
     pictures: [...document.images].filter(image => !image.naturalWidth).map(image => image.src.slice(0, 100)),
   };
 }"""
@@ -104,7 +108,7 @@ def write_pdf(book: Book, html: Path, target: Path) -> int:
 
     whole, strangers = whole_book(book, html), []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium())
         if int(browser.version.split(".")[0]) < OLDEST:
             raise PrintError(f"Chromium {browser.version} prints no page numbers: {OLDEST} or later is needed")
         page = browser.new_page(viewport={"width": 665, "height": 970})  # the text area of A4 in CSS pixels
@@ -115,7 +119,7 @@ def write_pdf(book: Book, html: Path, target: Path) -> int:
         check(page.evaluate(SETTLE), strangers)
         numbers, printed = {entry.target: UNKNOWN for entry in book.entries}, {}
         for _ in range(3):
-            page.pdf(path=target, prefer_css_page_size=True, print_background=True, outline=True, tagged=True)
+            page.pdf(path=target, prefer_css_page_size=True, print_background=True, tagged=True)
             printed = page_numbers(target)
             missing = [entry.title for entry in book.entries if entry.target not in printed]
             if missing:
@@ -127,28 +131,42 @@ def write_pdf(book: Book, html: Path, target: Path) -> int:
         else:
             raise PrintError("the contents changed the pages they count, three times: is UNKNOWN as wide as a number?")
         browser.close()
-    return finish(book, target)
+    return finish(book, target, printed)
 
 
 def check(state: dict, strangers: list[str]) -> None:
     """Stop if something that belongs on paper is not there."""
-    outside = f" (not loaded, they are not in the built folder: {', '.join(sorted(set(strangers))[:3])})" if strangers else ""
+    outside = (
+        f" (not loaded, they are not in the built folder: {', '.join(sorted(set(strangers))[:3])})" if strangers else ""
+    )
     if state["rendered"] < state["formulas"]:
         bare = state["formulas"] - state["rendered"]
-        raise PrintError(f"{bare} of {state['formulas']} formulas were not rendered{outside}: build with a local MathJax")
+        raise PrintError(
+            f"{bare} of {state['formulas']} formulas were not rendered{outside}: build with a local MathJax"
+        )
     if state["errors"]:
         raise PrintError(f"MathJax could not read a formula: {state['errors'][0]}")
+    if state["wide"]:
+        raise PrintError(f"wider than the paper: {'; '.join(state['wide'])}")
     if state["pictures"]:
         raise PrintError(f"pictures are missing{outside}: {', '.join(state['pictures'])}")
 
 
-def finish(book: Book, target: Path) -> int:
-    """Name author and version, and open the PDF with its outline and its title in the window."""
+def finish(book: Book, target: Path, printed: dict[str, int]) -> int:
+    """Add the outline, name author and version, and have the PDF open with both in sight."""
     writer = PdfWriter(clone_from=target)
-    writer.add_metadata({"/Title": book.title, "/Author": book.author, "/Subject": f"Version {version('fedprompt-helpers')}"})
+    above = [None, None, None]
+    for entry in book.entries:  # the browser's own outline doubles titles at the top of a page
+        parent = next((item for item in reversed(above[: entry.level]) if item), None)
+        above[entry.level] = writer.add_outline_item(
+            entry.title, printed[entry.target] - 1, parent, is_open=entry.level < 1
+        )
+    writer.add_metadata(
+        {"/Title": book.title, "/Author": book.author, "/Subject": f"Version {version('fedprompt-helpers')}"}
+    )
     writer.page_mode = "/UseOutlines"
-    root = writer.root_object
-    root[NameObject("/ViewerPreferences")] = DictionaryObject({NameObject("/DisplayDocTitle"): BooleanObject(True)})
+    shown = DictionaryObject({NameObject("/DisplayDocTitle"): BooleanObject(True)})
+    writer.root_object[NameObject("/ViewerPreferences")] = shown
     writer.write(target)
     return len(writer.pages)
 

@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 UNKNOWN = "000"  # a page number before the pages are counted
 # What belongs to a screen: links to headings, buttons, the widgets' own controls for tables and playing.
 SCREEN_ONLY = ".headerlink, .copybtn, .toggle-button, noscript, button, .cell_output details"
-REFERENCES = ("href", "for", "aria-labelledby", "aria-describedby", "aria-controls")
+REFERENCES = ("for", "aria-labelledby", "aria-describedby", "aria-controls")
 
 
 @dataclass
@@ -116,8 +116,7 @@ def relink(text: Tag, name: str, names: set[str]) -> None:
         tag["id"] = f"{slug(name)}--{tag['id']}"
     for tag in text.find_all(True):
         for attribute in REFERENCES:
-            value = tag.get(attribute, "")
-            if attribute != "href" and value:
+            if value := tag.get(attribute, ""):
                 tag[attribute] = " ".join(f"{slug(name)}--{part}" for part in value.split())
         for attribute in ("href", "src"):
             url = urlsplit(tag.get(attribute, ""))
@@ -125,8 +124,10 @@ def relink(text: Tag, name: str, names: set[str]) -> None:
                 continue
             file = normpath(join(dirname(name), url.path)) if url.path else f"{name}.html"
             page = file.removesuffix(".html")
-            if attribute == "src" or page not in names:
+            if attribute == "src":
                 tag[attribute] = f"/{file}"
+            elif page not in names:
+                del tag[attribute]  # a page that is not printed
             else:
                 tag[attribute] = f"#{slug(page)}" + (f"--{url.fragment}" if url.fragment else "")
 
@@ -218,7 +219,9 @@ def whole_book(book: Book, html: Path) -> str:
         for name, text in articles.items()
     ]
     add(page.head, "style", (HERE / "print.css").read_text("utf-8") + "\n".join(running))
-    add(page.head, "script", 'window.MathJax = {options: {processHtmlClass: "tex2jax_process|math", enableMenu: false}}')
+    add(
+        page.head, "script", 'window.MathJax = {options: {processHtmlClass: "tex2jax_process|math", enableMenu: false}}'
+    )
     for script in scripts:
         add(page.head, "script", src=script, defer="defer")
 

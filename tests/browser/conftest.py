@@ -46,7 +46,9 @@ def site() -> Path:
         return Path(named)
     cache_root().mkdir(parents=True, exist_ok=True)
     with FileLock(cache_root() / "site.lock"):
-        built = subprocess.run([sys.executable, "-m", "book.build", "--no-run"], cwd=ROOT, capture_output=True, text=True)
+        built = subprocess.run(
+            [sys.executable, "-m", "book.build", "--no-run"], cwd=ROOT, capture_output=True, text=True
+        )
     assert built.returncode == 0, built.stderr[-3000:]
     return ROOT / "book/_build/html"
 
