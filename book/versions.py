@@ -117,7 +117,7 @@ def build(output: Path, root: Path = ROOT) -> int:
 
     with tempfile.TemporaryDirectory(prefix="book-") as folder:
         write_source(Path(folder), root)
-        environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(root)}
         command = [sys.executable, *pages_command(output.resolve())]
         return subprocess.run(command, cwd=folder, env=environment).returncode
 
