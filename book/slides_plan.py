@@ -2,8 +2,9 @@
 
 1. The title with the first paragraph.
 2. *What you will be able to do*, *Summary*: heading and list.
-3. Every other section but those in `SKIPPED`: the heading with its first sentences, and its first picture.
-4. Below it, one slide for each further picture and each prediction. After a prediction comes what the next cell showed.
+3. Every other section but those in `SKIPPED`: the heading with its first sentences, its formula and its first picture.
+4. Below it, one slide for each further picture and each prediction. After a prediction comes what the next cell showed,
+   with the first sentences about it.
 5. *Quiz*: one slide a question; the answer appears on the next key.
 
 All prose of a section goes into the speaker's notes. Solutions, code and widgets are left out.
@@ -133,15 +134,22 @@ def text_slide(text: str, name: str) -> NotebookNode:
 
 
 def section_slides(section: Section) -> list[NotebookNode]:
-    """Make the slides of an ordinary section."""
+    """Make the slides of an ordinary section.
+
+    On the way: is there `room` on the first slide, is an outcome `awaited` or just `told`, which paragraph came `before`.
+    """
     slides = [text_slide(f"## {section.title}\n\n{first_sentences(section.prose)}", "slide")]
-    room, awaited, before = True, False, ""  # room for a picture; a prediction without its outcome; the last paragraph
+    room, awaited, told, before = True, False, False, ""
     for part in section.parts:
         if isinstance(part, str):
             if PREDICTION.search(part) and "?" in part:
                 slides.append(text_slide(f"## Your prediction\n\n{plain(part)}", "subslide"))
                 room, awaited = False, True
-            before = part
+            elif part.startswith("$$") and room:
+                slides.append(text_slide(plain(part), "-"))
+            elif told:
+                slides.append(text_slide(first_sentences([part]), "-"))
+            before, told = part, False
             continue
         cell = shown(part, pictures_only=not awaited)
         if cell is None:
@@ -151,7 +159,7 @@ def section_slides(section: Section) -> list[NotebookNode]:
         elif not room:
             slides.append(text_slide(first_sentences([before], 25), "subslide"))
         slides.append(kind(cell, "-"))
-        room = awaited = False
+        room, told, awaited = False, awaited, False
     return slides
 
 
