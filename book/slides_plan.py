@@ -136,7 +136,7 @@ def text_slide(text: str, name: str) -> NotebookNode:
 def section_slides(section: Section) -> list[NotebookNode]:
     """Make the slides of an ordinary section.
 
-    On the way: is there `room` on the first slide, is an outcome `awaited` or just `told`, which paragraph came `before`.
+    On the way: is there `room` on the first slide, is an outcome `awaited` or just `told`, what was said `before`.
     """
     slides = [text_slide(f"## {section.title}\n\n{first_sentences(section.prose)}", "slide")]
     room, awaited, told, before = True, False, False, ""

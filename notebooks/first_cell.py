@@ -1,4 +1,4 @@
-"""The first cell of every chapter, which installs what Google Colab lacks: ``python -m notebooks.first_cell OWNER/NAME``.
+"""The first cell of every chapter installs what Google Colab lacks: ``python -m notebooks.first_cell OWNER/NAME``.
 
 Here is its only source. The command writes it into ``NAME.md`` and ``NAME.ipynb`` of each chapter, above its first code
 cell, or replaces the one that is there. Nothing is executed: the cell does nothing outside Colab, so the stored outputs
@@ -20,7 +20,7 @@ SOURCE = """import sys
 
 if "google.colab" in sys.modules:  # Google Colab lacks the book's package; anywhere else this does nothing
     !git clone --quiet --depth 1 https://github.com/{repository} /content/book
-    %pip install --quiet --editable "/content/book[book]"
+    %pip install --quiet --editable /content/book
     sys.path.insert(0, "/content/book")
     %cd -q /content/book/notebooks"""
 
