@@ -17,6 +17,7 @@ import nbformat
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
+WITHOUT = ROOT / "book/_build/without-solutions"
 STUB = "# Your solution"
 # A dropdown or an admonition, fenced by ``` or :::, whose title says that it holds a solution.
 FENCE = re.compile(r"^ {0,3}(?P<fence>`{3,}|:{3,})\{(?P<kind>[\w-]+)\} *(?P<title>.*)$")
@@ -125,7 +126,7 @@ def build(output: Path, root: Path = ROOT) -> int:
 def main() -> int:
     """Build the book without solutions; return 0 if it worked."""
     parser = argparse.ArgumentParser(prog="python -m book.versions", description="Build the book without solutions.")
-    parser.add_argument("--output", type=Path, default=ROOT / "book/_build/without-solutions")
+    parser.add_argument("--output", type=Path, default=WITHOUT)
     given = parser.parse_args()
     code = build(given.output)
     if code:
