@@ -4,6 +4,7 @@ Chromium is found on ``PATH``, or named by ``FEDPROMPT_CHROMIUM``.
 """
 
 import argparse
+import logging
 import mimetypes
 import os
 import shutil
@@ -154,6 +155,7 @@ def check(state: dict, strangers: list[str]) -> None:
 
 def finish(book: Book, target: Path, printed: dict[str, int]) -> int:
     """Add the outline, name author and version, and have the PDF open with both in sight."""
+    logging.getLogger("pypdf").setLevel(logging.ERROR)  # it warns of a count in the browser's trailer, and mends it
     writer = PdfWriter(clone_from=target)
     above = [None, None, None]
     for entry in book.entries:  # the browser's own outline doubles titles at the top of a page
