@@ -20,6 +20,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 SKIPPED = ("Time and needs", "Exercises", "Further reading")
 WHOLE = ("What you will be able to do", "Summary")
 LONGEST = 45  # words of prose on a slide
+LIST = 100  # words of a list on a slide
 ROWS, COLUMNS, LINES = 10, 8, 8  # larger tables and longer texts stay in the chapter
 PREDICTION = re.compile(r"\bguess\b|\bpredict|before you (run|read|look|press|play|move)", re.IGNORECASE)
 QUESTION = re.compile(r"^\*\*\d+\.\*\*")
@@ -163,6 +164,18 @@ def section_slides(section: Section) -> list[NotebookNode]:
     return slides
 
 
+def list_slides(section: Section) -> list[NotebookNode]:
+    """Put the points of a section's lists on as many slides as they need."""
+    lists = "\n".join(text for text in section.prose if re.match(r"[-*] ", text))
+    pages = [[]]
+    for point in re.split(r"\n(?=[-*] )", plain(lists)):
+        if pages[-1] and len(" ".join([*pages[-1], point]).split()) > LIST:
+            pages.append([])
+        pages[-1].append(point)
+    texts = [f"## {section.title}\n\n" + "\n".join(points) for points in pages]
+    return [text_slide(text, "subslide" if number else "slide") for number, text in enumerate(texts)]
+
+
 def quiz_slides(section: Section) -> list[NotebookNode]:
     """Make one slide a question, its answer hidden until the next key."""
     slides = []
@@ -192,8 +205,7 @@ def plan(notebook: NotebookNode) -> list[NotebookNode]:
         if section.level == 1:
             slides.append(text_slide(f"# {section.title}\n\n{first_sentences(section.prose)}", "slide"))
         elif section.title in WHOLE:
-            lists = [text for text in section.prose if re.match(r"[-*] ", text)]
-            slides.append(text_slide(f"## {section.title}\n\n{plain(chr(10).join(lists))}", "slide"))
+            slides += list_slides(section)
         elif section.title == "Quiz":
             slides += quiz_slides(section)
         else:

@@ -85,10 +85,9 @@ def test_the_outline_leads_to_the_same_pages_as_the_contents(printed):
 def test_formulas_pictures_and_solutions_are_there_and_nothing_of_the_screen(printed):
     _, reader = printed
     text = "".join(page.extract_text() for page in reader.pages)
-    fonts = {
-        font.get_object()["/BaseFont"] for page in reader.pages for font in page["/Resources"].get("/Font", {}).values()
-    }
-    assert any("MJX" in font or "MathJax" in font for font in fonts), fonts
+    resources = [page["/Resources"].get("/Font", {}).values() for page in reader.pages]
+    fonts = [font.get_object().get("/FontDescriptor", {}) for page in resources for font in page]
+    assert any("MathJax_Math" in font.get_object().get("/FontName", "") for font in fonts)
     assert "$$" not in text and r"\(" not in text and r"\frac" not in text
     assert sum(len(page.images) for page in reader.pages) >= 4
     assert "np.average(" in text  # a solution
