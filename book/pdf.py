@@ -161,7 +161,7 @@ def finish(book: Book, target: Path, printed: dict[str, int]) -> int:
     for entry in book.entries:  # the browser's own outline doubles titles at the top of a page
         parent = next((item for item in reversed(above[: entry.level]) if item), None)
         above[entry.level] = writer.add_outline_item(
-            entry.title, printed[entry.target] - 1, parent, is_open=entry.level < 1
+            title=entry.title, page_number=printed[entry.target] - 1, parent=parent, is_open=entry.level < 1
         )
     writer.add_metadata(
         {"/Title": book.title, "/Author": book.author, "/Subject": f"Version {version('fedprompt-helpers')}"}
