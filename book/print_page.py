@@ -92,7 +92,7 @@ def fold(text: Tag, soup: BeautifulSoup) -> None:
         for details in cell.select(":scope > details"):
             if "tag_solution" in classes:
                 opened(details, "Solution", soup)
-            elif "tag_hide-input" in classes:
+            elif "tag_hide-input" in classes and cell.select_one(".cell_output img"):
                 details.decompose()
             else:
                 opened(details, "", soup)
