@@ -11,7 +11,7 @@ CONTAINER = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text("utf
 
 
 def test_it_has_the_python_that_the_package_asks_for():
-    version = re.search(r"/python:(\d+\.\d+)", CONTAINER["image"])[1]
+    version = re.search(r"\bpython:(\d+\.\d+)", CONTAINER["image"])[1]
     asked = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["requires-python"]
     assert asked.startswith(f">={version},")
 
