@@ -1,0 +1,114 @@
+"""Slides of each chapter: title, aims, pictures, predictions, quiz; nothing from elsewhere, nothing cut off."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+
+from book.pdf import PrintError, chromium
+from book.slides import deck, write_slides
+from book.slides_plan import LONGEST, first_sentences, paragraphs, plain, plan
+from book.vendor import NotVendored, vendored
+
+ROOT = Path(__file__).resolve().parent.parent
+CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+FEWEST_PICTURES = 2
+
+
+def chapter(path: Path):
+    return nbformat.read(path, as_version=4)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_gives_slides_that_teach_it_without_its_code_and_solutions(path):
+    notebook = chapter(path)
+    soup = BeautifulSoup(deck(notebook), "html.parser")
+    slides = soup.select(".slides section section")
+    headings = [
+        slide.find(["h1", "h2"]).get_text(strip=True).rstrip("¶") for slide in slides if slide.find(["h1", "h2"])
+    ]
+    for wanted in ("What you will be able to do", "Your prediction", "What came out", "Summary", "Quiz"):
+        assert wanted in headings, wanted
+    assert 15 < len(slides) < 80
+    pictures = soup.select(".slides img")
+    assert len(pictures) >= FEWEST_PICTURES
+    assert all(picture["src"].startswith("data:image/png;base64,") for picture in pictures)
+    assert all(len(picture["alt"]) > 40 and "No description" not in picture["alt"] for picture in pictures)
+    text = soup.get_text()
+    assert not re.search(r"\{(term|cite|dropdown)[:}]|```|:::", text)
+    for cell in notebook.cells:
+        if "solution" in cell.metadata.get("tags", []):
+            assert not [line for line in cell.source.splitlines() if len(line) > 40 and line in text]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_nothing_is_loaded_from_elsewhere(path):
+    soup = BeautifulSoup(deck(chapter(path)), "html.parser")
+    loaded = [tag.get("src") or tag.get("href") for tag in soup.select("script[src], link[href], img, iframe")]
+    assert {"vendor/reveal/dist/reveal.js", "vendor/mathjax/tex-chtml.js"} <= set(loaded)
+    assert not [link for link in loaded if re.match(r"(https?:)?//", link)]
+    assert not re.search(r"url\(['\"]?(https?:)?//|@import|import .* from", str(soup))
+
+
+def test_every_answer_waits_for_a_key():
+    for path in CHAPTERS:
+        cells = plan(chapter(path))
+        answers = [cell for cell in cells if cell.source.startswith("**Answer.**")]
+        questions = [cell for cell in cells if cell.source.startswith("## Quiz")]
+        assert len(answers) == len(questions) >= 3, path.stem
+        assert all(cell.metadata["slideshow"]["slide_type"] == "fragment" for cell in answers)
+
+
+def test_text_is_cut_at_sentences_and_at_blank_lines():
+    assert first_sentences(["One two. Three four. " + "Word " * LONGEST + "end."]) == "One two. Three four."
+    assert first_sentences(["- a list", "A text."]) == "A text."
+    assert list(paragraphs("a\nb\n\n```{x} y\nc\n\nd\n```\n\ne")) == ["a\nb", "```{x} y\nc\n\nd\n```", "e"]
+    text = "The {term}`prompt\nencoder` of {term}`it <P-tuning>`, see [here](../x.md) {cite}`a2020b`."
+    assert plain(text) == "The prompt\nencoder of it, see here."
+
+
+def test_an_unknown_chapter_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no_such"):
+        write_slides(["no_such"], tmp_path)
+
+
+def test_in_a_browser_nothing_is_cut_off_and_no_request_leaves(tmp_path):
+    try:
+        browser_path = chromium()
+        vendored("reveal.js")
+        vendored("mathjax")
+    except (PrintError, NotVendored) as missing:
+        pytest.skip(f"needs Chromium, reveal.js and MathJax: {missing}")
+    from playwright.sync_api import sync_playwright
+
+    written = write_slides([], tmp_path)
+    assert len(written) == len(CHAPTERS) and (tmp_path / "index.html").exists()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path)
+        page = browser.new_page(viewport={"width": 1280, "height": 720})
+        page.set_default_timeout(120_000)
+        outside, errors = [], []
+        page.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else outside.append(r.url))
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        for path in written:
+            page.goto(path.as_uri())
+            page.wait_for_function("window.Reveal && Reveal.isReady() && window.MathJax && MathJax.startup.promise")
+            high = page.evaluate(
+                """async () => {
+                  await MathJax.startup.promise;
+                  const high = [];
+                  for (const slide of Reveal.getSlides()) {
+                    const {h, v} = Reveal.getIndices(slide);
+                    Reveal.slide(h, v || 0);
+                    if (slide.scrollHeight > 720) high.push(slide.textContent.trim().slice(0, 40));
+                  }
+                  return high;
+                }"""
+            )
+            assert not high, (path.stem, high)
+            assert page.locator("mjx-merror").count() == 0
+        browser.close()
+    assert not outside and not errors
