@@ -1,7 +1,6 @@
-# make book: set up, run a small real federation, render the book.
-# make pages: render the book alone, from the outputs stored in the notebooks.
-# make test: set up, then ruff, codespell, pytest, nbval over every notebook, and the browser tests.
-# make test-browser: render the pages, and read them all in Chromium, without a network.
+# make book: set up, run a small real federation, render the book. make pages: the pages alone, from stored outputs.
+# make pdf: the book as one PDF. make slides: slides of each chapter. make hand-in: the book without solutions.
+# make test: set up, then ruff, codespell, pytest, browser tests, and nbval over every notebook.
 # TORCH_INDEX: package index of another PyTorch build (CPU-only, a CUDA version); empty: pip's own choice.
 
 PYTHON ?= python3.11
@@ -14,13 +13,22 @@ else
 BIN := $(VENV)/bin
 endif
 
-.PHONY: book pages test test-browser notebooks lab clean
+.PHONY: book pages pdf slides hand-in test test-browser notebooks lab clean
 
 book: $(VENV)/.installed
 	$(BIN)/python -m book.build
 
 pages: $(VENV)/.installed
 	$(BIN)/python -m book.build --no-run
+
+pdf: pages
+	$(BIN)/python -m book.pdf
+
+slides: $(VENV)/.installed
+	$(BIN)/python -m book.slides
+
+hand-in: $(VENV)/.installed
+	$(BIN)/python -m book.versions
 
 test: $(VENV)/.installed
 	$(BIN)/python -m tests.check

@@ -1,13 +1,11 @@
 """Print the built book into one PDF with headless Chromium: ``python -m book.pdf [HTML_FOLDER] [-o FILE]``.
 
-Chromium is found on ``PATH``, or named by ``FEDPROMPT_CHROMIUM``.
+Chromium is found on ``PATH``, or named by ``CHROMIUM``.
 """
 
 import argparse
 import logging
 import mimetypes
-import os
-import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -16,10 +14,10 @@ from urllib.parse import unquote, urlsplit
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import BooleanObject, DictionaryObject, NameObject
 
+from book.chromium import NoChromium, launch
 from book.print_page import HERE, UNKNOWN, Book, read_book, whole_book
 
 ORIGIN = "http://book.localhost"
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 OLDEST = 131  # the first Chromium that prints margin boxes, so page numbers
 # Wait for what a page still does: formulas, fonts, pictures. Then make what is too wide narrower.
 SETTLE = """async () => {
@@ -51,22 +49,6 @@ NUMBER = """pages => {
 
 class PrintError(RuntimeError):
     """The book cannot be printed as it is; the message says why and what to do."""
-
-
-def chromium() -> str:
-    """Find Chromium.
-
-    Raises
-    ------
-    PrintError
-        If there is none.
-    """
-    named = os.environ.get("FEDPROMPT_CHROMIUM")
-    found = shutil.which(named) if named else next(filter(None, map(shutil.which, NAMES)), None)
-    if not found:
-        missing = f"{named} (named by FEDPROMPT_CHROMIUM)" if named else "Chromium"
-        raise PrintError(f"{missing} was not found: install Chromium or Chrome, or set FEDPROMPT_CHROMIUM to its path")
-    return found
 
 
 def serve(html: Path, whole: str, strangers: list[str]):
@@ -109,7 +91,7 @@ def write_pdf(book: Book, html: Path, target: Path) -> int:
 
     whole, strangers = whole_book(book, html), []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium())
+        browser = launch(playwright)
         if int(browser.version.split(".")[0]) < OLDEST:
             raise PrintError(f"Chromium {browser.version} prints no page numbers: {OLDEST} or later is needed")
         page = browser.new_page(viewport={"width": 665, "height": 970})  # the text area of A4 in CSS pixels
@@ -182,7 +164,7 @@ def main() -> int:
     given.output.parent.mkdir(parents=True, exist_ok=True)
     try:
         pages = write_pdf(read_book(HERE / "_config.yml", HERE / "_toc.yml"), given.html, given.output)
-    except (PrintError, FileNotFoundError, ValueError) as problem:
+    except (PrintError, NoChromium, FileNotFoundError, ValueError) as problem:
         print(f"stopped: {problem}", file=sys.stderr)
         return 1
     print(f"{pages} pages, {given.output.stat().st_size / 1e6:.1f} MB: {given.output.resolve().as_uri()}")

@@ -29,8 +29,10 @@ MENDS = {
     r'(<summary) aria-label="Toggle hidden content"': r"\1",
     r'(<button class="[^"]*search-button-field[^>]*) aria-label="Search"': r"\1",
     r'(<i class="theme-switch[^>]*) title="[^"]*"': r"\1",
+    r'(<div class="citation"[^>]*) role="doc-biblioentry"': r'\1 role="listitem"',
 }
-"""Names that the templates give and that differ from the text seen: who speaks to a computer says what is seen."""
+"""Names that the templates give and that differ from the text seen (who speaks to a computer says what is seen), and a
+list of references whose entries are no list items."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ an XLM-R body that computes the same function.
 import importlib.resources
 import importlib.util
 import json
-import os
 import shutil
 import struct
 import sys

@@ -11,7 +11,8 @@ import yaml
 from bs4 import BeautifulSoup
 from pypdf import PdfReader
 
-from book.pdf import PrintError, chromium, write_pdf
+from book.chromium import NoChromium, chromium
+from book.pdf import write_pdf
 from book.print_page import fold, read_book, relink
 from book.vendor import NotVendored, vendored
 
@@ -29,7 +30,7 @@ def printed(tmp_path_factory):
     try:
         chromium()
         vendored("mathjax")
-    except (PrintError, NotVendored) as missing:
+    except (NoChromium, NotVendored) as missing:
         pytest.skip(f"needs Chromium and MathJax: {missing}")
     folder = tmp_path_factory.mktemp("pdf")
     contents = folder / "_toc.yml"
@@ -128,6 +129,6 @@ def test_only_solutions_open_and_drawing_code_goes():
 def test_a_book_that_was_not_built_and_a_missing_browser_are_named(tmp_path, monkeypatch):
     result = subprocess.run([sys.executable, "-m", "book.pdf", tmp_path], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1 and "build the book first" in result.stderr
-    monkeypatch.setenv("FEDPROMPT_CHROMIUM", str(tmp_path / "nothing"))
-    with pytest.raises(PrintError, match="FEDPROMPT_CHROMIUM"):
+    monkeypatch.setenv("CHROMIUM", str(tmp_path / "nothing"))
+    with pytest.raises(NoChromium, match="CHROMIUM"):
         chromium()

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from book.pdf import PrintError, chromium
+from book.chromium import NoChromium, chromium, launch
 from book.slides import deck, write_slides
 from book.slides_plan import LONGEST, first_sentences, paragraphs, plain, plan
 from book.vendor import NotVendored, vendored
@@ -76,17 +76,17 @@ def test_an_unknown_chapter_is_named(tmp_path):
 
 def test_in_a_browser_nothing_is_cut_off_and_no_request_leaves(tmp_path):
     try:
-        browser_path = chromium()
+        chromium()
         vendored("reveal.js")
         vendored("mathjax")
-    except (PrintError, NotVendored) as missing:
+    except (NoChromium, NotVendored) as missing:
         pytest.skip(f"needs Chromium, reveal.js and MathJax: {missing}")
     from playwright.sync_api import sync_playwright
 
     written = write_slides([], tmp_path)
     assert len(written) == len(CHAPTERS) and (tmp_path / "index.html").exists()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path)
+        browser = launch(playwright)
         page = browser.new_page(viewport={"width": 1280, "height": 720})
         page.set_default_timeout(120_000)
         outside, errors = [], []

@@ -19,7 +19,7 @@ from statistics import median
 from playwright.sync_api import sync_playwright
 
 from book.build import ROOT
-from tests.browser.chromium import launch
+from book.chromium import launch
 
 AIMS = {"build": (60, "s"), "site": (40, "MB"), "wire": (1.5, "MB"), "paint": (1, "s")}
 TEXTS = {".html", ".css", ".js", ".svg", ".json"}

@@ -18,9 +18,10 @@ import pytest
 from filelock import FileLock
 
 from book.build import ROOT
+from book.chromium import NoChromium, launch
+from book.chromium import chromium as find_chromium
 from book.vendor import NotVendored, vendored
 from fedprompt_helpers.files import cache_root
-from tests.browser.chromium import CHROMIUM, launch
 
 WAIT = 1000 * int(os.environ.get("BROWSER_WAIT") or 60)
 
@@ -29,8 +30,10 @@ WAIT = 1000 * int(os.environ.get("BROWSER_WAIT") or 60)
 def chromium():
     """Chromium, closed after the tests."""
     playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright: pip install .[test]")
-    if CHROMIUM is None:
-        pytest.skip("browser tests need Chromium (Debian: apt-get install chromium); CHROMIUM names it if not on PATH")
+    try:
+        find_chromium()
+    except NoChromium as error:
+        pytest.skip(f"browser tests need a browser: {error}")
     with playwright.sync_playwright() as tools:
         browser = launch(tools)
         yield browser
