@@ -19,6 +19,8 @@ import nbformat
 HERE = Path(__file__).resolve().parent
 NAME = "fedavg_and_a_soft_prompt"
 STUDENT = HERE / "student" / f"{NAME}.ipynb"
+# On a busy computer a cell takes longer than nbgrader's 30 seconds, and its output longer than 4 seconds to arrive.
+PATIENCE = ("--ExecutePreprocessor.timeout=600", "--ExecutePreprocessor.iopub_timeout=60")
 MISSING = "nbgrader is not installed; python -m pip install --constraint constraints.txt nbgrader"
 
 
@@ -82,7 +84,7 @@ def grade_examples(folder: Path) -> dict[str, dict[str, tuple[float, float]]]:
     released = course(folder)
     for answers in sorted((HERE / "examples").glob("*.toml")):
         hand_in(released, answers, folder)
-    nbgrader("autograde", folder, "--create", "--ExecutePreprocessor.timeout=600")
+    nbgrader("autograde", folder, "--create", *PATIENCE)
     nbgrader("generate_feedback", folder)
     return marks(folder)
 
