@@ -14,7 +14,9 @@ from .frozen_layers import speed_up
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
 
 METHODS = ("prompt-tuning", "p-tuning", "prefix-tuning", "lora", "head", "full")
+"""The methods by name; ``prepare`` says what each trains."""
 PRECISIONS = ("auto", "float32", "bfloat16")
+"""Data types of the frozen weights; ``compute_dtype`` says what ``"auto"`` takes."""
 PROMPT_INITS = {"vocabulary": peft.PromptTuningInit.SAMPLE_VOCAB, "random": peft.PromptTuningInit.RANDOM}
 """Where prompt tuning starts, and PEFT's name for it."""
 HEADS = ("classifier", "pre_classifier", "score", "pooler", "head")
