@@ -20,7 +20,7 @@ SOURCE = """import sys
 
 if "google.colab" in sys.modules:  # Google Colab lacks the book's package; anywhere else this does nothing
     !git clone --quiet --depth 1 https://github.com/{repository} /content/book
-    %pip install --quiet --editable /content/book
+    %pip install --quiet --ignore-requires-python --editable /content/book
     sys.path.insert(0, "/content/book")
     %cd -q /content/book/notebooks"""
 
