@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import fedprompt_helpers
+from book.chromium import NoChromium, chromium, launch
 from fedprompt_helpers import cli
 from fedprompt_helpers.errors import FedPromptError
 
@@ -118,11 +119,12 @@ def test_the_progress_list_has_every_chapter_and_its_exercises():
 @pytest.fixture(scope="module")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("needs Chromium, for example Debian's package chromium")
+    try:
+        chromium()
+    except NoChromium as missing:
+        pytest.skip(str(missing))
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = launch(started)
         yield browser
         browser.close()
 
@@ -140,12 +142,12 @@ def test_progress_is_kept_and_can_be_cleared_by_keyboard(browser):
     number = 2 * len(chapters())
     assert tab.get_by_role("status").inner_text() == f"0 of {number} done"
 
-    box = tab.get_by_role("checkbox", name="exercises of chapter 1")
+    box = tab.get_by_role("checkbox", name="exercises of chapter 1", exact=True)
     box.focus()
     tab.keyboard.press("Space")
     assert box.is_checked()
     tab.goto(address)  # as on another day
-    assert tab.get_by_role("checkbox", name="exercises of chapter 1").is_checked()
+    assert tab.get_by_role("checkbox", name="exercises of chapter 1", exact=True).is_checked()
     assert tab.get_by_role("status").inner_text() == f"1 of {number} done"
     assert tab.get_by_role("progressbar").evaluate("bar => bar.position") == pytest.approx(1 / number)
 
