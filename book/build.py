@@ -14,8 +14,8 @@ SMALL_RUN = "run --languages en,de,cy,ga,is --train-size 48 --rounds 3 --local-e
 
 
 def pages_command(output: Path) -> list[str]:
-    """Return the arguments for Python that render the pages into ``output/_build/html``, from the root."""
-    command = "build . --config book/_config.yml --toc book/_toc.yml --warningiserror --keep-going --quiet"
+    """Return the arguments for Python that render all pages anew into ``output/_build/html``, from the root."""
+    command = "build . --config book/_config.yml --toc book/_toc.yml --all --warningiserror --keep-going --quiet"
     return ["-c", "from jupyter_book.cli.main import main; main()", *command.split(), "--path-output", str(output)]
 
 
