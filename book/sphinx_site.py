@@ -25,6 +25,9 @@ MATHJAX_FILES = [
     "sre/mathmaps/en.json",
 ]
 
+COLAB_BRANCH = "colab"
+"""Where the publishing workflow puts the chapters with a first cell that installs the package on Google Colab."""
+
 MENDS = {
     r'(<summary) aria-label="Toggle hidden content"': r"\1",
     r'(<button class="[^"]*search-button-field[^>]*) aria-label="Search"': r"\1",
@@ -77,7 +80,7 @@ def setup(app):
         app.setup_extension("sphinx_sitemap")
         app.setup_extension("sphinxext.opengraph")
         app.connect("config-inited", lambda app, config: publish(config, repository))
-        app.connect("html-page-context", edit_the_source, priority=600)
+        app.connect("html-page-context", lead_buttons, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -164,9 +167,11 @@ def publish(config, repository: Repository) -> None:
     config.ogp_image_alt = "Five languages send their prompts to one server, which sends back their average."
 
 
-def edit_the_source(app, pagename, templatename, context, doctree) -> None:
-    """Lead the edit button of a chapter to its Markdown source, from which the notebook is made."""
+def lead_buttons(app, pagename, templatename, context, doctree) -> None:
+    """Lead the edit button of a chapter to its Markdown source, and Colab to the branch whose chapters install."""
     for group in context["header_buttons"]:
         for button in group.get("buttons", []):
             if button.get("label") == "source-edit-button":
                 button["url"] = re.sub(r"\.ipynb$", ".md", button["url"])
+            elif "//colab." in button.get("url", ""):
+                button["url"] = button["url"].replace("/blob/main/", f"/blob/{COLAB_BRANCH}/")

@@ -120,7 +120,7 @@ def links(pages: Path, name: str) -> set[str]:
 
 def test_buttons_lead_to_files_of_the_repository(published):
     heads = {
-        "https://colab.research.google.com/github/an-owner/a.book/blob/main/": ".ipynb",
+        "https://colab.research.google.com/github/an-owner/a.book/blob/colab/": ".ipynb",
         "https://mybinder.org/v2/gh/an-owner/a.book/main?urlpath=lab/tree/": ".ipynb",
         f"{SOURCE}/edit/main/": ".md",
     }
