@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 from traitlets.config import Config
 
 from book.slides_plan import plan, sections
-from book.sphinx_site import MATHJAX_FILES
+from book.sphinx_site import put_mathjax
 from book.vendor import NotVendored, vendored
 
 HERE = Path(__file__).resolve().parent
@@ -25,18 +25,12 @@ REVEAL_FILES = ["reveal.js", "reveal.css", "reset.css", "theme/white.css", "plug
 
 def copy_scripts(target: Path) -> None:
     """Copy what the slides load of reveal.js and MathJax, with their licences, into ``target/vendor``."""
-    reveal, mathjax = vendored("reveal.js"), vendored("mathjax")
-    found = [(reveal / "dist" / name, f"reveal/dist/{name}") for name in REVEAL_FILES]
-    found += [
-        (file, f"mathjax/{file.relative_to(mathjax / 'es5').as_posix()}")
-        for pattern in MATHJAX_FILES
-        for file in (mathjax / "es5").glob(pattern)
-    ]
-    found += [(reveal / "LICENSE", "reveal/LICENSE"), (mathjax / "LICENSE", "mathjax/LICENSE")]
-    for source, name in found:
-        file = target / "vendor" / name
+    reveal = vendored("reveal.js")
+    for name in ["LICENSE", *(f"dist/{name}" for name in REVEAL_FILES)]:
+        file = target / "vendor/reveal" / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, file)
+        shutil.copyfile(reveal / name, file)
+    put_mathjax(target / "vendor/mathjax")
 
 
 def deck(notebook: NotebookNode) -> str:

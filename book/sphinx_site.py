@@ -99,11 +99,14 @@ def use_vendored_mathjax(app, config) -> None:
 
 
 def copy_mathjax(app, exception) -> None:
+    """Put MathJax beside the pages, unless they load it from elsewhere."""
+    if not exception and app.builder.format == "html" and "://" not in app.config.mathjax_path:
+        put_mathjax(Path(app.outdir) / "vendor/mathjax")
+
+
+def put_mathjax(target: Path) -> None:
     """Copy what pages load of MathJax: the package holds 24 MB, most of it for other uses."""
-    if exception or app.builder.format != "html" or "://" in app.config.mathjax_path:
-        return
     package = vendored("mathjax")
-    target = Path(app.outdir) / "vendor/mathjax"
     for source in [package / "LICENSE", *(file for glob in MATHJAX_FILES for file in (package / "es5").glob(glob))]:
         file = target / source.relative_to(package).as_posix().removeprefix("es5/")
         file.parent.mkdir(parents=True, exist_ok=True)

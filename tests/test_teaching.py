@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 import fedprompt_helpers
-from book.chromium import NoChromium, chromium, launch
 from fedprompt_helpers import cli
 from fedprompt_helpers.errors import FedPromptError
 
@@ -116,21 +115,8 @@ def test_the_progress_list_has_every_chapter_and_its_exercises():
     assert re.findall(r'href="\.\./notebooks/(\w+)\.html"', text) == names
 
 
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
-    try:
-        chromium()
-    except NoChromium as missing:
-        pytest.skip(str(missing))
-    with playwright.sync_playwright() as started:
-        browser = launch(started)
-        yield browser
-        browser.close()
-
-
-def test_progress_is_kept_and_can_be_cleared_by_keyboard(browser):
-    context = browser.new_context()
+def test_progress_is_kept_and_can_be_cleared_by_keyboard(chromium):
+    context = chromium.new_context()
     html = f"<!doctype html><html lang='en'>{(BOOK / 'progress.html').read_text(encoding='utf-8')}"
     address = "http://book.invalid/students.html"  # answered here: nothing leaves the computer
     context.route("**/*", lambda route: route.fulfill(body=html, content_type="text/html; charset=utf-8"))

@@ -18,8 +18,6 @@ import pytest
 from filelock import FileLock
 
 from book.build import ROOT
-from book.chromium import NoChromium, launch
-from book.chromium import chromium as find_chromium
 from book.vendor import NotVendored, vendored
 from fedprompt_helpers.files import cache_root
 
@@ -27,21 +25,7 @@ WAIT = 1000 * int(os.environ.get("BROWSER_WAIT") or 60)
 
 
 @pytest.fixture(scope="session")
-def chromium():
-    """Chromium, closed after the tests."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright: pip install .[test]")
-    try:
-        find_chromium()
-    except NoChromium as error:
-        pytest.skip(f"browser tests need a browser: {error}")
-    with playwright.sync_playwright() as tools:
-        browser = launch(tools)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="session")
-def site(chromium) -> Path:
+def site(some_chromium) -> Path:
     """The folder of pages, rendered anew where something changed."""
     if named := os.environ.get("BOOK_SITE"):
         return Path(named)
@@ -88,7 +72,7 @@ def axe() -> str:
         pytest.skip(f"accessibility checks need axe-core: {error}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def visit(chromium, address):
     """Open a page as a reader who is offline does; ``page.trouble`` collects what goes wrong on it."""
 
