@@ -74,7 +74,12 @@ def run(
     unseen: Annotated[str, typer.Option(help="Languages that are only tested, separated by commas.")] = "",
     clients: Annotated[int | None, typer.Option(help="Number of clients; default: one a language.")] = None,
     alpha: Annotated[float | None, typer.Option(help="Dirichlet concentration.")] = None,
-    aggregation: Annotated[str, typer.Option(help="fedavg, fedprox, fedavgm, fedadam, fedmedian or krum.")] = "fedavg",
+    aggregation: Annotated[
+        str, typer.Option(help="fedavg, fedprox, fedavgm, fedadam, fedmedian, krum or fedavg-distance.")
+    ] = "fedavg",
+    distance_scale: Annotated[
+        float, typer.Option(help="fedavg-distance: URIEL distance at which a weight has fallen to about a third.")
+    ] = 0.2,
     proximal_mu: Annotated[float, typer.Option(help="FedProx: weight of the proximal term.")] = 0.01,
     server_learning_rate: Annotated[
         float | None, typer.Option(help="FedAvgM, FedAdam: the server's learning rate; default: 1, FedAdam's 0.1.")
@@ -123,6 +128,7 @@ def run(
         clients=clients,
         alpha=alpha,
         aggregation=aggregation,
+        distance_scale=distance_scale,
         proximal_mu=proximal_mu,
         server_learning_rate=server_learning_rate,
         server_momentum=server_momentum,

@@ -100,18 +100,32 @@ def sound_updates(replies: list[Message], sent: Arrays, config: RunConfig, names
 
 
 def score(
-    grid: Grid, arrays: Arrays, split: str, number: int, names: dict, failed: list[dict], traffic: Traffic
+    grid: Grid,
+    arrays: Arrays,
+    split: str,
+    number: int,
+    names: dict,
+    failed: list[dict],
+    traffic: Traffic,
+    own: dict[int, Arrays] | None = None,
 ) -> tuple[dict, list[str]]:
-    """Let the clients score `arrays`; return scores per language, and backbone digests.
+    """Let the clients score `arrays`, or what is in `own` for a client; return scores per language, backbone digests.
 
     A client that fails is asked again, ``ATTEMPTS`` times in all: scoring changes nothing. Each failure is added to
     `failed`; the languages of a client that fails every time are not among the scores.
     """
     config = ConfigRecord({"split": split, "server-round": number})
     content = RecordDict({"arrays": to_record(arrays), "config": config})
+    contents = {
+        client: RecordDict({"arrays": to_record(of_its_own), "config": config})
+        for client, of_its_own in (own or {}).items()
+    }
     waiting, scores, digests = set(grid.get_node_ids()), {}, []
     for _ in range(ATTEMPTS):
-        messages = [Message(content, dst_node_id=n, message_type=MessageType.EVALUATE) for n in sorted(waiting)]
+        messages = [
+            Message(contents.get(names.get(n), content), dst_node_id=n, message_type=MessageType.EVALUATE)
+            for n in sorted(waiting)
+        ]
         for reply in exchange(grid, messages, names, failed, traffic):
             found = {
                 key.removeprefix("scores."): dict(record)

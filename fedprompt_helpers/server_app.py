@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from flwr.app import ConfigRecord, Context
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedProx, Krum, Strategy
 
 from .accounting import is_head
 from .clients import load_clients
 from .config import RunConfig
+from .distance_average import average_for_each, weights_by_distance
 from .errors import FedPromptError
 from .exchange import Traffic, client_names, exchange, score, sound_updates, statistics
 from .head_start import prototype_head
@@ -35,6 +36,8 @@ class Outcome:
         client), ``failed`` (client and reason), ``seconds``.
     arrays : dict of str to numpy.ndarray
         The averaged arrays of the round with the lowest mean dev loss.
+    own : dict of int to dict of str to numpy.ndarray
+        The averages of that round that were made for single clients, by client; empty where all get `arrays`.
     best_round : int
         That round.
     test : dict
@@ -49,6 +52,7 @@ class Outcome:
 
     rounds: list[dict] = dataclasses.field(default_factory=list)
     arrays: Arrays = dataclasses.field(default_factory=dict)
+    own: dict[int, Arrays] = dataclasses.field(default_factory=dict)
     best_round: int = 0
     test: dict = dataclasses.field(default_factory=dict)
     start: dict = dataclasses.field(default_factory=dict)
@@ -119,9 +123,9 @@ def serve(grid: Grid, config: RunConfig, on_round: OnRound | None = None, checkp
     strategy = make_strategy(config)
     initial = load_clients(config).initial
     arrays = {name: x for name, x in initial.items() if config.head == "shared" or not is_head(name)}
-    outcome, best_loss = Outcome(arrays=arrays), np.inf
+    outcome, best_loss, own = Outcome(arrays=arrays), np.inf, {}
     if checkpoint and (kept := read_checkpoint(checkpoint)):
-        outcome, best_loss, arrays, state = kept
+        outcome, best_loss, arrays, own, state = kept
         vars(strategy).update(state)
         for entry in outcome.rounds if on_round else ():
             on_round(entry | {"resumed": True})
@@ -135,7 +139,8 @@ def serve(grid: Grid, config: RunConfig, on_round: OnRound | None = None, checkp
             break
         began, failed, traffic = time.perf_counter(), [], Traffic(config.num_clients)
         sent = round_for_sending(arrays, config.update_precision)
-        messages = strategy.configure_train(number, to_record(sent), ConfigRecord(), grid)
+        messages = list(strategy.configure_train(number, to_record(sent), ConfigRecord(), grid))
+        _put_own(messages, own, names)
         replies = exchange(grid, messages, names, failed, traffic)
         sound = sound_updates(replies, sent, config, names, failed)
         if len(sound) < max(1, config.min_share * config.num_clients):
@@ -147,7 +152,9 @@ def serve(grid: Grid, config: RunConfig, on_round: OnRound | None = None, checkp
         outcome.message_parameters = sum(array.size for array in sent.values())
         averaged, metrics = strategy.aggregate_train(number, sound)
         arrays = {name: values.astype(np.float32) for name, values in from_record(averaged).items()}
-        found, _ = score(grid, arrays, "dev", number, names, failed, traffic)
+        if config.aggregation == "fedavg-distance":
+            own = _averages_by_distance(config, sound)
+        found, _ = score(grid, arrays, "dev", number, names, failed, traffic, own)
         if not found:
             raise FedPromptError(
                 f"round {number}: no client could score the dev split; client {failed[-1]['client']} "
@@ -169,14 +176,14 @@ def serve(grid: Grid, config: RunConfig, on_round: OnRound | None = None, checkp
         # A mean over fewer languages cannot be compared: such a round is never the best, unless there is no other.
         if (loss < best_loss and len(dev) == len(config.languages)) or not outcome.best_round:
             best_loss = loss if len(dev) == len(config.languages) else np.inf
-            outcome.arrays, outcome.best_round = arrays, number
+            outcome.arrays, outcome.own, outcome.best_round = arrays, own, number
         if checkpoint:
-            write_checkpoint(checkpoint, outcome, best_loss, arrays, strategy)
+            write_checkpoint(checkpoint, outcome, best_loss, arrays, own, strategy)
         if on_round:
             on_round(entry)
     failed = []
     test, outcome.client_digests = score(
-        grid, outcome.arrays, "test", outcome.best_round, names, failed, Traffic(config.num_clients)
+        grid, outcome.arrays, "test", outcome.best_round, names, failed, Traffic(config.num_clients), outcome.own
     )
     if absent := [name for name in config.languages + config.unseen if name not in test]:
         raise FedPromptError(
@@ -196,24 +203,43 @@ def _prototype_start(grid: Grid, config: RunConfig, names: dict, arrays: Arrays)
     return arrays | head, took
 
 
+def _put_own(messages: list[Message], own: dict[int, Arrays], names: dict) -> None:
+    """Put the average of its own into the message to each client that has one."""
+    for message in messages:
+        if (client := names.get(message.metadata.dst_node_id)) in own:
+            message.content = RecordDict({"arrays": to_record(own[client]), "config": message.content["config"]})
+
+
+def _averages_by_distance(config: RunConfig, sound: list[Message]) -> dict[int, Arrays]:
+    """Average the sound updates once for each client, near languages with more weight."""
+    senders = [reply.content["metrics"]["partition-id"] for reply in sound]
+    examples = [0] * config.num_clients
+    for client, reply in zip(senders, sound, strict=True):
+        examples[client] = reply.content["metrics"]["num-examples"]
+    weights = weights_by_distance(config.client_languages, examples, config.distance_scale)[:, senders]
+    return dict(enumerate(average_for_each([from_record(reply.content["arrays"]) for reply in sound], weights)))
+
+
 def _patience_is_over(config: RunConfig, outcome: Outcome) -> bool:
     """Whether the mean dev loss has not fallen for `patience` epochs, counted as rounds times local epochs."""
     waited = (len(outcome.rounds) - outcome.best_round) * config.local_epochs
     return bool(config.patience and outcome.rounds and waited >= config.patience)
 
 
-def write_checkpoint(path: Path, outcome: Outcome, best_loss: float, arrays: Arrays, strategy: Strategy) -> None:
+def write_checkpoint(
+    path: Path, outcome: Outcome, best_loss: float, arrays: Arrays, own: dict[int, Arrays], strategy: Strategy
+) -> None:
     """Keep everything that the next round needs; the file is whole or not there."""
     state = {name: value for name, value in vars(strategy).items() if not callable(value)}
     temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(pickle.dumps((outcome, best_loss, arrays, state)))
+    temporary.write_bytes(pickle.dumps((outcome, best_loss, arrays, own, state)))
     temporary.replace(path)
 
 
 def read_checkpoint(path: Path) -> tuple | None:
     """Read a checkpoint that this package wrote, or return None if there is none to be read."""
     try:
-        outcome, best_loss, arrays, state = pickle.loads(path.read_bytes())
-        return outcome, best_loss, arrays, state
+        outcome, best_loss, arrays, own, state = pickle.loads(path.read_bytes())
+        return outcome, best_loss, arrays, own, state
     except Exception:  # a damaged pickle can raise nearly anything
         return None

@@ -129,7 +129,7 @@ def test_a_language_is_scored_by_the_client_that_holds_it():
 @pytest.mark.parametrize(
     "more", [{"partition": "iid"}, {"partition": "dirichlet-label", "alpha": 1.0}, {"clients": 6}, {"unseen": ("de",)}]
 )
-@pytest.mark.parametrize("own", [{"head": "local"}, {"personal_epochs": 2}])
+@pytest.mark.parametrize("own", [{"head": "local"}, {"personal_epochs": 2}, {"aggregation": "fedavg-distance"}])
 def test_own_models_are_refused_where_nobody_could_score_them(own, more):
     with pytest.raises(FedPromptError, match=r"one client|unseen"):
         RunConfig(languages=("en", "cy", "ga"), **own, **more)
@@ -143,6 +143,7 @@ def test_own_models_are_refused_where_nobody_could_score_them(own, more):
         {"aggregation": "fedadam"},
         {"aggregation": "fedmedian"},
         {"aggregation": "krum"},
+        {"aggregation": "fedavg-distance"},
         {"update_precision": "float16"},
         {"update_precision": "int8"},
         {"clients": 8},
