@@ -44,7 +44,7 @@ def test_averages_are_those_of_the_weights():
 
 
 def test_each_client_is_sent_and_scored_on_its_own_average():
-    """With a large scale all averages are FedAvg's; with a small one each client goes on from what it trained itself."""
+    """With a large scale all averages are FedAvg's; with a small one each client goes on from its own arrays."""
     plain = simulate(dataclasses.replace(CONFIG, aggregation="fedavg"))
     wide = simulate(dataclasses.replace(CONFIG, distance_scale=1e6))
     narrow = simulate(dataclasses.replace(CONFIG, distance_scale=1e-3))
