@@ -12,6 +12,7 @@ from .reporting import Progress, SweepProgress
 results_app = typer.Typer()
 
 RESULTS = Path("book/results")
+PAGE = Path("book/all_results.md")
 
 
 @results_app.command()
@@ -38,19 +39,25 @@ def tables(
     results: Annotated[Path, typer.Option(help="Folder of the run records.")] = RESULTS / "records",
     output: Annotated[Path, typer.Option(help="Folder for the tables, CSV files.")] = RESULTS / "tables",
     claims: Annotated[Path, typer.Option(help="The paper's claims, a TOML file.")] = RESULTS / "claims.toml",
+    page: Annotated[Path, typer.Option(help="The page of all results; not written for files of yours.")] = PAGE,
 ) -> None:
-    """Make the results tables anew from the run records, and the paper's claims beside ours."""
+    """Make the results tables anew from the run records, and the page of all results with the paper's claims."""
     from .claims import claims_table
     from .gains import write_gains
     from .results import write_tables
+    from .results_page import write_page
 
     sweeps = book_sweeps(files, results)
     for path in [*write_tables(sweeps, results, output), *write_gains(sweeps, results, output)]:
         print(path)
-    if files is None and claims.exists():
-        path = output / "claims.csv"
-        claims_table(claims, sweeps, results).to_csv(path, index=False, lineterminator="\n")
-        print(path)
+    if files:
+        return
+    beside = None
+    if claims.exists():
+        beside = claims_table(claims, sweeps, results)
+        beside.to_csv(output / "claims.csv", index=False, lineterminator="\n")
+        print(output / "claims.csv")
+    print(write_page(page, sweeps, results, beside))
 
 
 @results_app.command()

@@ -34,7 +34,10 @@ def plot_sweep(sweep: Sweep, results: str | Path, *, ax: Axes | None = None) -> 
         height = 3.8 if along else 1.2 + 0.32 * len(content)
         _, ax = plt.subplots(figsize=(7.5, height), layout="constrained")
     ax.spines[["top", "right"]].set_visible(False)
-    (_curves if along else _rows)(ax, content, along)
+    if along:
+        _curves(ax, content, along)
+    else:
+        _rows(ax, content, [name for name in grid_fields(sweep) if name in content][:1])
     majority = content["accuracy"].iloc[0]
     line = ax.axhline if along else ax.axvline
     line(majority, color=PALETTE[6], linestyle=":", label="majority class")
@@ -68,9 +71,9 @@ def _curves(ax: Axes, content: pd.DataFrame, along: str) -> None:
         ax.minorticks_off()
 
 
-def _rows(ax: Axes, content: pd.DataFrame, _) -> None:
+def _rows(ax: Axes, content: pd.DataFrame, grid: list[str]) -> None:
     rows = content.iloc[1:]
-    names = [_name(row, content) for _, row in rows.iterrows()]
+    names = [_name(row, grid) for _, row in rows.iterrows()]
     positions = np.arange(len(rows))
     ax.errorbar(
         rows["accuracy"], positions, xerr=rows["interval"].fillna(0), fmt="o", color=PALETTE[0], capsize=3, markersize=5
@@ -81,15 +84,10 @@ def _rows(ax: Axes, content: pd.DataFrame, _) -> None:
     ax.xaxis.grid(True, alpha=0.3)
 
 
-def _name(row: pd.Series, content: pd.DataFrame) -> str:
-    columns = list(content.columns)
-    grid = columns[1 : columns.index("accuracy")]
-    extra = [f"{name.replace('_', ' ')} {row[name]}" for name in grid if name in row and _varies(row, name)]
-    return " ".join([row["label"], *(f"({text})" for text in extra)])
-
-
-def _varies(row: pd.Series, name: str) -> bool:
-    return name not in ("chosen", "seeds") and not pd.isna(row[name])
+def _name(row: pd.Series, grid: list[str]) -> str:
+    """Name a row by its label and its place on the grid; further fields of a grid go along with the first."""
+    extra = [f"({name.replace('_', ' ')} {row[name]:g})" for name in grid if not pd.isna(row[name])]
+    return " ".join([row["label"], *extra])
 
 
 def write_figures(sweeps: list[Sweep], results: str | Path, folder: str | Path) -> list[Path]:

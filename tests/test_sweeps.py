@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +16,8 @@ from fedprompt_helpers.cli import app
 from fedprompt_helpers.distance import language_distance
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.experiments import load_record
+from fedprompt_helpers.figures import plot_sweep
+from fedprompt_helpers.results_page import write_page
 from fedprompt_helpers.verification import draw, setting_interval
 
 SWEEP = """
@@ -119,6 +122,17 @@ def test_tables_and_figures_are_written_and_the_same_again(swept, tmp_path):
             assert done.exit_code == 0, done.output
         first, second = ((tmp_path / command / turn).iterdir() for turn in ("a", "b"))
         assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second] != []
+
+
+def test_rows_of_a_figure_and_of_the_page_say_which_point_of_the_grid_they_are(swept, tmp_path):
+    sweep = sweeps.read_sweep(swept / "small.toml")
+    ax = plot_sweep(sweep, swept / "records")
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    plt.close(ax.figure)
+    assert names == ["alone", "together (local epochs 1)", "together (local epochs 2)"]
+    page = write_page(tmp_path / "page.md", [sweep], swept / "records").read_text("utf-8")
+    assert [line.count("|") for line in page.splitlines() if line.startswith("| together | 2 |")] == [12, 5]
+    assert "## Does the command work?" in page and "Baseline of the gains: alone" in page
 
 
 def test_a_record_is_verified_by_running_it_again(swept):
@@ -289,9 +303,10 @@ def test_a_table_of_the_book_is_what_its_records_give(path, tmp_path):
 
 
 def test_the_gains_and_claims_of_the_book_are_what_its_records_give(tmp_path):
-    arguments = ["tables", "--output", str(tmp_path)]
+    arguments = ["tables", "--output", str(tmp_path), "--page", str(tmp_path / "page.md")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
+    assert (tmp_path / "page.md").read_text("utf-8") == (BOOK.parent / "all_results.md").read_text("utf-8")
     for path in (BOOK / "tables").glob("*.csv"):
         pd.testing.assert_frame_equal(pd.read_csv(tmp_path / path.name), pd.read_csv(path), rtol=1e-5)
     assert {path.name for path in tmp_path.glob("*.csv")} == {path.name for path in (BOOK / "tables").glob("*.csv")}
