@@ -161,6 +161,11 @@ def _against_baseline(by_seed: pd.DataFrame, baseline: pd.DataFrame | None) -> d
     }
 
 
+def show(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+    """Round a table of numbers for reading; what is missing is left empty. The result holds text."""
+    return table.astype(float).map(lambda x: "" if pd.isna(x) else f"{x:.{digits}f}")
+
+
 def half_interval(values, confidence: float = CONFIDENCE) -> float:
     """Half the confidence interval of a mean, by Student's t; missing for fewer than two values.
 

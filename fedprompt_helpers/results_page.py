@@ -16,10 +16,18 @@ HEAD = """# All results
 Every number here comes from a run record under `book/results/records`; the sweep files under `book/results/sweeps` say
 what was run. Accuracy and macro-F1 are means over the languages, on whole test splits. Behind ± stands half the 95%
 {term}`confidence interval` over seeds, from Student's t. *Gain* is the difference in accuracy to the row named as
-baseline, in pairs of equal seeds; p is that of a sign-flip test. Chapter 7 explains all of them, and says what three
+baseline, in pairs of equal seeds; p is that of a sign-flip test. [Chapter 7](../notebooks/07_results) explains all of them, and says what three
 seeds cannot show. Where there is one seed there is no interval. MB sent is all that clients and server send in all
 rounds.
 """
+FIRST = (
+    "federation_gain_masakhanews",
+    "federation_gain_intents",
+    "data_size",
+    "partitions_masakhanews",
+    "every_method",
+)
+"""Sweeps that come first on the page, in this order; the others follow by name."""
 COLUMNS = {"accuracy": "interval", "macro_f1": None, "gain": "gain_interval", "p": None}
 COSTS = {"megabytes": "MB sent", "rounds_to_target": "rounds to target", "megabytes_to_target": "MB to target"}
 
@@ -49,7 +57,8 @@ def write_page(path: str | Path, sweeps: list[Sweep], results: str | Path, claim
         parts.append("## The paper's claims beside ours\n\nThe reasons for the verdicts follow below the table.\n")
         parts.append(_markdown(claims[list(columns)].rename(columns=columns)))
         parts += [f"- **{row.claim}** {row.verdict.capitalize()}. {row.reason}\n" for row in claims.itertuples()]
-    parts += [_section(sweep, results) for sweep in sweeps]
+    names = [*FIRST, *sorted(sweep.path.stem for sweep in sweeps)]
+    parts += [_section(sweep, results) for sweep in sorted(sweeps, key=lambda sweep: names.index(sweep.path.stem))]
     write_text(Path(path), "\n".join(parts))
     return Path(path)
 
