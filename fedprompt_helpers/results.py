@@ -1,5 +1,6 @@
 """Tables of run records: means, intervals, paired comparisons. Nothing here trains."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from .sweeps import Sweep, chosen_fields, dev_accuracy, grid_fields, recorded, s
 
 CONFIDENCE = 0.95
 FLIPS = 10_000
+ALL_FLIPS = 16
+"""Up to so many pairs the sign-flip test tries every way to flip; beyond, ``FLIPS`` drawn ones."""
 
 
 def scores(sweep: Sweep, results: str | Path) -> pd.DataFrame:
@@ -183,16 +186,21 @@ def sign_flip(differences: np.ndarray, seed: int = 0) -> float:
     Returns
     -------
     float
-        Two-sided p, at least 1 / (number of flips + 1); exact for up to 13 pairs.
+        Two-sided p, at least 1 / (number of flips + 1); exact for up to ``ALL_FLIPS`` pairs.
     """
     differences = np.asarray(differences, dtype=float)
     n = len(differences)
-    if n <= 13:
-        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-        return float((np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12).mean())
+    if n <= ALL_FLIPS:
+        return float((np.abs(_all_signs(n) @ differences) >= abs(differences.sum()) - 1e-12).mean())
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(FLIPS, n))
     hits = (np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12).sum()
     return float((hits + 1) / (FLIPS + 1))
+
+
+@functools.cache
+def _all_signs(n: int) -> np.ndarray:
+    """Give all ways to sign n numbers, one a row."""
+    return 1.0 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
 
 
 def own_interval(record: dict, confidence: float = CONFIDENCE) -> tuple[float, float]:

@@ -154,7 +154,9 @@ def serve(grid: Grid, config: RunConfig, on_round: OnRound | None = None, checkp
         arrays = {name: values.astype(np.float32) for name, values in from_record(averaged).items()}
         if config.aggregation == "fedavg-distance":
             own = _averages_by_distance(config, sound)
-        found, _ = score(grid, arrays, "dev", number, names, failed, traffic, own)
+        found, _ = score(
+            grid, round_for_sending(arrays, config.update_precision), "dev", number, names, failed, traffic, own
+        )
         if not found:
             raise FedPromptError(
                 f"round {number}: no client could score the dev split; client {failed[-1]['client']} "
@@ -183,7 +185,14 @@ def serve(grid: Grid, config: RunConfig, on_round: OnRound | None = None, checkp
             on_round(entry)
     failed = []
     test, outcome.client_digests = score(
-        grid, outcome.arrays, "test", outcome.best_round, names, failed, Traffic(config.num_clients), outcome.own
+        grid,
+        round_for_sending(outcome.arrays, config.update_precision),
+        "test",
+        outcome.best_round,
+        names,
+        failed,
+        Traffic(config.num_clients),
+        outcome.own,
     )
     if absent := [name for name in config.languages + config.unseen if name not in test]:
         raise FedPromptError(

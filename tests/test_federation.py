@@ -161,4 +161,8 @@ def test_every_strategy_precision_and_method_runs(more):
     per_number = {"float16": 2, "int8": 1}.get(more.get("update_precision"), 4)
     for size in outcome.rounds[0]["client_bytes"]["train_up"]:
         assert size == pytest.approx(per_number * outcome.message_parameters, rel=0.03)
+    down = 4 if per_number == 4 else 2
+    for way in ("train_down", "evaluate_down"):
+        for size in outcome.rounds[0]["client_bytes"][way]:
+            assert size == pytest.approx(down * outcome.message_parameters, rel=0.03)
     assert all(array.dtype == np.float32 and np.isfinite(array).all() for array in outcome.arrays.values())
