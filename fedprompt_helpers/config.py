@@ -246,8 +246,8 @@ class RunConfig:
         by_distance = self.aggregation == "fedavg-distance"
         if self.head == "shared" and not self.personal_epochs and not by_distance:
             return
-        what = "head='local'" if self.head == "local" else "personal_epochs"
-        what = "aggregation='fedavg-distance'" if by_distance else what
+        own_head = "head='local'" if self.head == "local" else "personal_epochs"
+        what = "aggregation='fedavg-distance'" if by_distance else own_head
         if self.unseen:
             raise FedPromptError(f"{what} with unseen languages: no client has a model of its own for them")
         held = [name for group in self.mapping or () for name in group] or list(self.languages)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from .config import RunConfig
 from .files import write_text
-from .results import scores, table
+from .results import table
 from .sweeps import Sweep, grid_fields, missing
 
 HEAD = """# All results
@@ -68,7 +68,8 @@ def _section(sweep: Sweep, results: str | Path) -> str:
     grid = [name for name in grid_fields(sweep) if name in content][:1]  # the others go along with the first
     named = content[["label", *grid]].rename(columns={"label": "setting"} | {x: x.replace("_", " ") for x in grid})
     named = named.astype(object).map(_plain)
-    languages = list(dict.fromkeys(scores(sweep, results)["language"]))
+    majority = content.iloc[0].dropna()  # the majority class has its label, its mean, and one share a language
+    languages = [name for name in majority.index if name not in ("label", "accuracy")]
     of_languages = pd.concat([named, content[languages].map(lambda x: _number(x, 3))], axis=1)
     about = (
         f"Task `{sweep.common.get('task', RunConfig.task)}`, languages {', '.join(f'`{name}`' for name in languages)}; "
