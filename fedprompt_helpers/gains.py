@@ -119,10 +119,10 @@ def _spearman(x, y) -> float:
 def _bootstrap(table: pd.DataFrame, quantity: str, rng: np.random.Generator) -> tuple[float, float]:
     """Draw languages with replacement, all rows of a language together: they are not independent."""
     parts = [(rows[quantity].to_numpy(), rows["gain"].to_numpy()) for _, rows in table.groupby("language", sort=False)]
-    found = []
-    for drawn in rng.integers(len(parts), size=(DRAWS, len(parts))):
-        found.append(_spearman(*(np.concatenate([parts[i][k] for i in drawn]) for k in (0, 1))))
-    return tuple(np.nanquantile(found, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist())
+    draws = np.sort(rng.integers(len(parts), size=(DRAWS, len(parts))), axis=1)  # the order of a draw has no say
+    distinct, which = np.unique(draws, axis=0, return_inverse=True)
+    found = [_spearman(*(np.concatenate([parts[i][k] for i in drawn]) for k in (0, 1))) for drawn in distinct]
+    return tuple(np.nanquantile(np.array(found)[which], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist())
 
 
 def write_gains(sweeps: list[Sweep], results: str | Path, folder: str | Path) -> list[Path]:
