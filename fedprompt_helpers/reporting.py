@@ -1,6 +1,7 @@
 """What a run says while it goes, and a run record as a text table."""
 
 import sys
+from itertools import accumulate
 
 from tqdm import tqdm
 
@@ -99,7 +100,7 @@ def summary(record: dict) -> str:
         f"({count['prompt']:,} prompt, {count['head']:,} head)"
     )
     if "rounds" in record:
-        total = sum(sum(entry["bytes"].values()) for entry in record["rounds"])
+        total = bytes_so_far(record)[-1]
         update = update_bytes(record)
         lines += [
             f"in the message: {record['message_parameters']:,} parameters, {update:,.0f} bytes an update, "
@@ -122,6 +123,12 @@ def update_bytes(record: dict) -> float:
         sizes = entry.get("client_bytes", {"train_up": even})["train_up"]
         updates += [size for client, size in enumerate(sizes) if client not in failed]
     return sum(updates) / len(updates)
+
+
+def bytes_so_far(record: dict) -> list[int]:
+    """Give what a federation had sent after each round, in bytes, both ways, with the class sums of its start."""
+    before = sum(record["start"]["bytes"].values()) if "start" in record else 0
+    return list(accumulate((sum(entry["bytes"].values()) for entry in record["rounds"]), initial=before))[1:]
 
 
 def _identical(record: dict) -> str:

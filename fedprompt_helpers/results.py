@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from .errors import FedPromptError
-from .reporting import update_bytes
+from .reporting import bytes_so_far, update_bytes
 from .sweeps import Sweep, chosen_fields, dev_accuracy, grid_fields, recorded, settings
 
 CONFIDENCE = 0.95
@@ -76,15 +76,15 @@ def costs(record: dict, target: float | None = None) -> dict:
     dict
         ``trainable`` parameters; ``seconds``; for a federation ``update_bytes`` (what one client sends in one round,
         measured on the serialised message), ``update_share`` (of sending the full model in float32), ``megabytes``
-        (all rounds, both ways, training and scoring) and, with `target`, ``rounds_to_target`` and
-        ``megabytes_to_target``: when the mean dev accuracy first reached it, else missing.
+        (all rounds, both ways, training and scoring, and the class sums of a prototype start) and, with `target`,
+        ``rounds_to_target`` and ``megabytes_to_target``: when the mean dev accuracy first reached it, else missing.
     """
     found = {"trainable": record["parameters"]["trainable"], "seconds": record["seconds"]}
     if "rounds" not in record:
         return found
     rounds = record["rounds"]
     update = update_bytes(record)
-    sent = np.cumsum([sum(entry["bytes"].values()) for entry in rounds]) / 1e6
+    sent = [number / 1e6 for number in bytes_so_far(record)]
     found |= {
         "update_bytes": update,
         "update_share": update / record["parameters"]["full_model_bytes"],

@@ -14,6 +14,7 @@ from fedprompt_helpers.config import RunConfig
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.experiments import load_record, run
 from fedprompt_helpers.federation import from_record, simulate, to_record
+from fedprompt_helpers.results import costs
 from fedprompt_helpers.tasks import majority_accuracy
 
 CONFIG = RunConfig(languages=("en", "cy", "ga"), train_size=24, rounds=1, local_epochs=1, head_start="prototypes")
@@ -76,6 +77,11 @@ def test_one_epoch_gets_further_than_from_a_random_head(setting, tmp_path):
         update = record["rounds"][0]["bytes"]["train_up"]
         assert 3 * 4 * (12 * 384) < record["start"]["bytes"]["statistics_up"] < update / 10
         assert "start" not in plain
+        sent = sum(entry["bytes"][way] for entry in record["rounds"] for way in entry["bytes"])
+        paid = costs(record, target=0.0)  # reached after the first round
+        assert paid["megabytes"] == pytest.approx((sent + sum(record["start"]["bytes"].values())) / 1e6)
+        first = sum(record["rounds"][0]["bytes"].values()) + sum(record["start"]["bytes"].values())
+        assert paid["megabytes_to_target"] == pytest.approx(first / 1e6)
 
 
 def test_the_start_goes_on_without_a_client_that_sends_nonsense():
