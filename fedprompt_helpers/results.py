@@ -107,7 +107,8 @@ def table(sweep: Sweep, results: str | Path) -> pd.DataFrame:
         ``accuracy`` and ``macro_f1`` are means over languages, then over seeds, on the whole test splits; ``interval``
         is half the 95% confidence interval over seeds (Student's t). ``gain`` is the difference in accuracy to the
         sweep's baseline at the same point of the grid, paired by seed, ``gain_interval`` its half interval, and ``p``
-        that of a sign-flip test over the pairs of seed and language. One column a language follows, and costs.
+        that of a sign-flip test over the pairs of seed and language. One column a language follows, and costs. What it
+        took to reach the target is missing unless every seed reached it.
     """
     frame = scores(sweep, results)
     languages, grid = list(dict.fromkeys(frame["language"])), [name for name in grid_fields(sweep) if name in frame]
@@ -123,7 +124,7 @@ def table(sweep: Sweep, results: str | Path) -> pd.DataFrame:
         numbers = group.drop_duplicates("seed")
         for name in ("trainable", "seconds", "update_bytes", "update_share", "megabytes", *_target_columns(frame)):
             if name in frame:
-                row[name] = numbers[name].mean()
+                row[name] = numbers[name].mean(skipna=name not in _target_columns(frame))
         rows.append(row)
     return pd.DataFrame(rows)
 

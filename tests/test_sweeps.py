@@ -296,6 +296,13 @@ GAINS = ("gains", "gains_correlations")
 TABLES = [path for path in sorted((BOOK / "tables").glob("*.csv")) if path.stem not in ("claims", *GAINS)]
 
 
+def test_a_target_that_one_seed_never_reached_has_no_mean():
+    content = results.table(sweeps.read_sweep(BOOK / "sweeps" / "bill.toml"), BOOK / "records").set_index("label")
+    assert content.loc["LoRA", "rounds_to_target"] == 2
+    # Two of three seeds got there; a mean of those two would hide the third.
+    assert content.loc["head alone", ["rounds_to_target", "megabytes_to_target"]].isna().all()
+
+
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
 def test_a_table_of_the_book_is_what_its_records_give(path, tmp_path):
     sweep = sweeps.read_sweep(BOOK / "sweeps" / f"{path.stem}.toml")
