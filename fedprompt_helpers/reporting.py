@@ -126,7 +126,18 @@ def update_bytes(record: dict) -> float:
 
 
 def bytes_so_far(record: dict) -> list[int]:
-    """Give what a federation had sent after each round, in bytes, both ways, with the class sums of its start."""
+    """Give what a federation had sent after each round, both ways, with the class sums of a prototype start.
+
+    Parameters
+    ----------
+    record : dict
+        The run record of a federation.
+
+    Returns
+    -------
+    list of int
+        Bytes as serialized, one sum a round.
+    """
     before = sum(record["start"]["bytes"].values()) if "start" in record else 0
     return list(accumulate((sum(entry["bytes"].values()) for entry in record["rounds"]), initial=before))[1:]
 
