@@ -1,15 +1,16 @@
 """Helpers for the book on multilingual federated prompt tuning for low-resource languages.
 
-The package hides plumbing, never the idea: each chapter shows its idea in plain code first.
+The package hides plumbing, never the idea: each chapter shows its idea in plain code first. ``import fedprompt_helpers
+as fp`` gives the names below; each is loaded when it is first used, so that a small question does not wait for PyTorch.
 """
 
+import importlib
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-# Flower, and Ray where it is used, read these when imported: no telemetry, no update checks, errors only.
+# Flower, and Ray where it is used, read these when imported: no telemetry, no update checks.
 for _name, _value in {
-    "FLWR_LOG_LEVEL": "ERROR",
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -21,3 +22,37 @@ for _name, _value in {
 # default, 300,000, makes training two to three times slower beside busy programs, and no faster without them:
 # `python -m tests.benchmarks.busy_cores`.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+_HOME = {
+    "errors": ("FedPromptError",),
+    "config": ("RunConfig",),
+    "data.tasks": ("load_task", "majority_accuracy"),
+    "data.partition": ("partition", "counts"),
+    "data.distance": ("language_distance",),
+    "model.backbones": ("load_backbone",),
+    "model.methods": ("prepare",),
+    "model.training": ("encode", "train", "evaluate", "get_arrays", "set_arrays"),
+    "model.counting": ("count_parameters", "backbone_digest"),
+    "federation.messages": ("message_bytes",),
+    "runs": ("simulate", "run"),
+    "records": ("load_record",),
+    "plots": ("plot_rounds", "plot_partition"),
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+__all__ = [*_MODULE, "widgets"]
+
+
+def __getattr__(name: str):
+    """Load a public name from the module that has it."""
+    if name == "widgets":
+        return importlib.import_module(".widgets", __name__)
+    if name not in _MODULE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(__all__)}")
+    found = getattr(importlib.import_module(f".{_MODULE[name]}", __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """Name what can be loaded."""
+    return sorted(__all__)

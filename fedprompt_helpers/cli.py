@@ -1,31 +1,41 @@
-"""The command ``fedprompt``."""
+"""The command ``fedprompt``; the options of ``fedprompt run`` are made from the configuration, not written again."""
 
-import json
+import inspect
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal, get_args
 
+import click
 import typer
 
-from .cli_results import results_app
+from .config import FIELDS, PAPER_LANGUAGES, TASKS, TRACKS, RunConfig
 from .errors import FedPromptError, check_choice
-from .reporting import Progress, summary
+from .files import read_json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-app.add_typer(results_app)
 
 
 def main() -> None:
     """Run the command; a mistake of the caller gives one line and exit code 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a console without a letter shows ? and goes on
     try:
-        app()
-    except FedPromptError as error:
-        print(f"fedprompt: error: {error}", file=sys.stderr)
+        code = app(standalone_mode=False) or 0
+        sys.stdout.flush()
+    except (FedPromptError, click.ClickException) as error:
+        said = error.format_message() if isinstance(error, click.ClickException) else error
+        print(f"fedprompt: error: {said}" if said else "", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except OSError as error:  # standard output closed or full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        said = " ".join(filter(None, [error.strerror or str(error), error.filename and repr(error.filename)]))
+        print(f"fedprompt: error: {said}; free some space or choose another place", file=sys.stderr)
+        sys.exit(2)
+    if code == 130:  # what Typer makes of Ctrl-C
         print("\nfedprompt: stopped; the same command goes on after the last finished round", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(code)
 
 
 @app.callback()
@@ -33,142 +43,106 @@ def about() -> None:
     """Multilingual federated prompt tuning: run experiments, and show what they gave."""
 
 
+def options_of(*names: str):
+    """Give a command one option for each field of the configuration named, or for all of them and the seed.
+
+    A function so decorated takes what was given on the command line alone, as values of ``RunConfig``.
+    """
+
+    def decorate(command):
+        own = list(inspect.signature(command).parameters.values())[:-1]
+        made = [_option(name) for name in names or [*FIELDS, "seed"]]
+        command.__signature__ = inspect.Signature(own + made)
+        command.__annotations__ = {each.name: each.annotation for each in own + made}
+        return command
+
+    return decorate
+
+
+def _option(name: str) -> inspect.Parameter:
+    field = RunConfig.model_fields["seed"] if name == "seed" else FIELDS[name]
+    kinds, default = [field.annotation, *get_args(field.annotation)], field.default
+    kinds += [inner for kind in kinds for inner in get_args(kind)]
+    kind, told = next((k for k in (int, float) if k in kinds), str), [field.description]
+    if words := [choice for choice in dict.fromkeys(kinds) if isinstance(choice, str)]:
+        told.append(f"One of {', '.join(words)}.")
+    if name in ("languages", "unseen"):
+        told.append("Separated by commas.")
+    if default not in (None, ()):
+        told.append(f"Default: {','.join(default) if isinstance(default, tuple) else default}.")
+    if name == "mapping":
+        kind, told = Path, ["JSON file for the partition mapping: for each client, its languages."]
+    told = " ".join(told)
+    note = Annotated[kind | None, typer.Option(help=told, show_default=False)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=note)
+
+
+def configuration(track: str, given: dict[str, Any]) -> RunConfig:
+    """Make a configuration from what was given on the command line, over the values of a track."""
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in ("languages", "unseen"):
+        if name in given:
+            given[name] = tuple(part.strip() for part in given[name].split(",") if part.strip())
+    if given.get("patience") == 0:
+        given["patience"] = None
+    if "mapping" in given:
+        given["mapping"] = read_mapping(given["mapping"])
+    task = check_choice("task", given.get("task", FIELDS["task"].default), TASKS)
+    if "languages" not in given and track == "paper" and task in PAPER_LANGUAGES:
+        given["languages"] = PAPER_LANGUAGES[task]
+    elif "languages" not in given and task != FIELDS["task"].default:
+        from .data.tasks import available_languages
+
+        given["languages"] = available_languages(task, given.get("data_dir"))[:5]
+    return RunConfig(**TRACKS[check_choice("track", track, TRACKS)] | given)
+
+
 @app.command()
+@options_of()
 def run(
-    context: typer.Context,
     track: Annotated[
-        str, typer.Option(help="Values for what is not given: pocket, or paper (a GPU, hub access, hours).")
+        str, typer.Option(help="Values for what is not given: pocket, or paper (a GPU, the hub, hours).")
     ] = "pocket",
-    task: Annotated[str, typer.Option(help="The task; `fedprompt tasks` lists them.")] = "intents",
-    languages: Annotated[
-        str | None, typer.Option(help="Languages, separated by commas; default: five of the task.")
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder with the task's files; default: $FEDPROMPT_DATA, else the hub.")
-    ] = None,
-    text_field: Annotated[str | None, typer.Option(help="Which text is read, where there are several.")] = None,
-    method: Annotated[
-        str, typer.Option(help="prompt-tuning, p-tuning, prefix-tuning, lora, head or full.")
-    ] = "p-tuning",
-    setting: Annotated[str, typer.Option(help="federated, local or centralised.")] = "federated",
-    backbone: Annotated[str, typer.Option(help="pocket, a hub id, or a Hugging Face folder.")] = "pocket",
-    rounds: Annotated[int, typer.Option(help="Rounds of the federation.")] = 5,
-    local_epochs: Annotated[int, typer.Option(help="Epochs that each client trains in a round.")] = 2,
-    learning_rate: Annotated[float, typer.Option(help="AdamW's learning rate.")] = 1e-3,
-    batch_size: Annotated[int, typer.Option(help="Examples a training step.")] = 8,
-    patience: Annotated[int, typer.Option(help="Stop after this many epochs without a lower dev loss; 0: never.")] = 5,
-    virtual_tokens: Annotated[int, typer.Option(help="Virtual tokens of the prompt methods.")] = 8,
-    prompt_init: Annotated[
-        str, typer.Option(help="Prompt tuning starts from: vocabulary (vectors of drawn words), random.")
-    ] = "vocabulary",
-    train_size: Annotated[int | None, typer.Option(help="Training examples a language at most.")] = None,
-    dev_size: Annotated[int | None, typer.Option(help="Dev examples a language at most.")] = None,
-    max_length: Annotated[int, typer.Option(help="Longest text, in tokens.")] = 64,
-    partition: Annotated[
-        str,
-        typer.Option(help="language, mapping, iid, dirichlet-label, dirichlet-language or dirichlet-both."),
-    ] = "language",
-    mapping: Annotated[
-        Path | None, typer.Option(help="JSON file for the partition mapping: for each client, its languages.")
-    ] = None,
-    unseen: Annotated[str, typer.Option(help="Languages that are only tested, separated by commas.")] = "",
-    clients: Annotated[int | None, typer.Option(help="Number of clients; default: one a language.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="Dirichlet concentration.")] = None,
-    aggregation: Annotated[
-        str, typer.Option(help="fedavg, fedprox, fedavgm, fedadam, fedmedian, krum or fedavg-distance.")
-    ] = "fedavg",
-    distance_scale: Annotated[
-        float, typer.Option(help="fedavg-distance: URIEL distance at which a weight has fallen to about a third.")
-    ] = 0.2,
-    proximal_mu: Annotated[float, typer.Option(help="FedProx: weight of the proximal term.")] = 0.01,
-    server_learning_rate: Annotated[
-        float | None, typer.Option(help="FedAvgM, FedAdam: the server's learning rate; default: 1, FedAdam's 0.1.")
-    ] = None,
-    server_momentum: Annotated[float, typer.Option(help="FedAvgM, FedAdam: the server's momentum.")] = 0.9,
-    update_precision: Annotated[str, typer.Option(help="Updates travel as float32, float16 or int8.")] = "float32",
-    head: Annotated[str, typer.Option(help="The classification head: shared, or local to each client.")] = "shared",
-    head_start: Annotated[
-        str, typer.Option(help="Where the head starts: random, or prototypes, class means that the clients add up.")
-    ] = "random",
-    personal_epochs: Annotated[int, typer.Option(help="Epochs of each client on its own, at the end.")] = 0,
-    min_share: Annotated[
-        float, typer.Option(help="Stop if fewer than this share of the clients send a sound update.")
-    ] = 0.5,
-    precision: Annotated[
-        str, typer.Option(help="Data type of the frozen weights: auto, float32 or bfloat16.")
-    ] = "auto",
-    seed: Annotated[int, typer.Option(help="Governs everything that is drawn.")] = 0,
     output: Annotated[Path, typer.Option(help="Folder for the run record.")] = Path("runs"),
     again: Annotated[bool, typer.Option(help="Run even if this configuration has its record.")] = False,
+    runtime: Annotated[
+        Literal["here", "flower"],
+        typer.Option(help="here: processes of this machine; flower: `flwr run`, with Flower's own simulation."),
+    ] = "here",
+    **given: Any,
 ) -> None:
     """Run one configuration and write its run record."""
-    from .config import TRACKS, RunConfig
+    config = configuration(track, given)
+    from .data.tasks import check_languages
 
-    values = dict(
-        task=task,
-        languages=chosen_languages(task, languages, data_dir, track),
-        data_dir=str(data_dir) if data_dir else None,
-        text_field=text_field,
-        backbone=backbone,
-        method=method,
-        virtual_tokens=virtual_tokens,
-        prompt_init=prompt_init,
-        setting=setting,
-        rounds=rounds,
-        local_epochs=local_epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        patience=patience or None,
-        mapping=read_mapping(mapping) if mapping else None,
-        unseen=split_names(unseen),
-        max_length=max_length,
-        train_size=train_size,
-        dev_size=dev_size,
-        partition=partition,
-        clients=clients,
-        alpha=alpha,
-        aggregation=aggregation,
-        distance_scale=distance_scale,
-        proximal_mu=proximal_mu,
-        server_learning_rate=server_learning_rate,
-        server_momentum=server_momentum,
-        update_precision=update_precision,
-        head=head,
-        head_start=head_start,
-        personal_epochs=personal_epochs,
-        min_share=min_share,
-        precision=precision,
-        seed=seed,
-    )
-    for name, value in TRACKS[check_choice("track", track, TRACKS)].items():
-        if context.get_parameter_source(name).name == "DEFAULT":
-            values[name] = value
-    config = RunConfig(**values)
-    config.check_languages()
-    from . import experiments
-    from .clients import load_clients
+    check_languages(config)  # before PyTorch is loaded: a mistake is told at once
+    from . import runs
+    from .progress import Progress
+    from .records import find_record, load_record, summary
 
-    path = output / f"{experiments.record_name(config)}.json"
-    if path.exists() and not again:
-        experiments.check_data(path, config)
-        print(f"this configuration has its record already; --again runs it anew\n{path}\n")
+    there = not again and find_record(output, config)
+    if there or runtime != "here":
+        if there:
+            print("this configuration has its record already; --again runs it anew", file=sys.stderr)
+        path = runs.run(config, output, again=again, runtime=runtime)
     else:
-        for note in load_clients(config).notes:
-            print(f"note: {note}", file=sys.stderr)
         with Progress(config) as progress:
-            experiments.run(config, output, again=again, on_progress=progress)
-        print(path)
-    print(summary(experiments.load_record(path)))
+            path = runs.run(config, output, again=again, runtime=runtime, on_progress=progress)
+    print(path)
+    record = load_record(path)
+    for note in record["notes"]:
+        print(f"note: {note}", file=sys.stderr)
+    print(summary(record))
 
 
 @app.command()
 def tasks() -> None:
     """List the tasks, and what each is."""
-    from .tasks import TASKS
+    from .data.corpora import CORPORA
 
-    for name, task in TASKS.items():
-        fields = f" (--text-field {' or '.join(task.fields)})" if task.fields else ""
-        print(f"{name:<12} {task.about}{fields}")
+    for name, corpus in CORPORA.items():
+        fields = f" (--text-field {' or '.join(corpus.fields)})" if corpus.fields else ""
+        print(f"{name:<12} {corpus.about}{fields}")
 
 
 @app.command()
@@ -177,13 +151,15 @@ def show(
     plot: Annotated[Path | None, typer.Option(help="Where to save the plot; default: beside the record.")] = None,
 ) -> None:
     """Print the table of a run record and save its plot."""
-    os.environ.setdefault("MPLBACKEND", "agg")
-    from . import experiments, plots
+    from .records import load_record, summary
 
-    content = experiments.load_record(record)
+    content = load_record(record)
     print(summary(content))
     for note in content["notes"]:
         print(f"note: {note}")
+    os.environ.setdefault("MPLBACKEND", "agg")
+    from . import plots
+
     save_plot(plots.plot_rounds(content), plot or record.with_suffix(".png"))
 
 
@@ -194,60 +170,42 @@ def count(
     virtual_tokens: Annotated[int, typer.Option(help="Virtual tokens of the prompt methods.")] = 8,
 ) -> None:
     """Count what each method trains, without loading weights."""
-    from .accounting import count_without_weights
-    from .tuning import METHODS, MethodNotAvailable
+    from .model.counting import table_of_counts
 
-    if labels < 2:
-        raise FedPromptError(f"--labels is {labels}; a classification head needs at least 2")
-    print(f"{backbone}, {labels} labels, {virtual_tokens} virtual tokens\n")
-    print(f"{'method':<15}{'trainable':>13}{'prompt':>13}{'head':>11}{'head twice':>13}{'total':>14}{'share':>9}")
-    for method in METHODS:
-        try:
-            n = count_without_weights(backbone, method, num_labels=labels, virtual_tokens=virtual_tokens)
-        except MethodNotAvailable:
-            print(f"{method:<15}{'not available on this backbone':>38}")
-            continue
-        print(
-            f"{method:<15}{n['trainable']:>13,}{n['prompt']:>13,}{n['head']:>11,}{n['trainable_head_twice']:>13,}"
-            f"{n['total']:>14,}{100 * n['trainable'] / n['total']:>8.2f}%"
-        )
+    print(table_of_counts(backbone, labels, virtual_tokens))
 
 
 @app.command("partition")
+@options_of("task", "languages", "data_dir", "clients", "alpha", "mapping", "train_size", "seed")
 def show_partition(
-    task: Annotated[str, typer.Option(help="The task; `fedprompt tasks` lists them.")] = "intents",
-    languages: Annotated[str | None, typer.Option(help="Languages, separated by commas.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder with the task's files.")] = None,
     scheme: Annotated[
         str, typer.Option("--scheme", "--partition", help="Who holds what, as --partition of `fedprompt run`.")
     ] = "language",
-    clients: Annotated[int | None, typer.Option(help="Number of clients.")] = None,
-    alpha: Annotated[float | None, typer.Option(help="Dirichlet concentration.")] = None,
-    mapping: Annotated[Path | None, typer.Option(help="JSON file: for each client, its languages.")] = None,
     by: Annotated[str, typer.Option(help="Count by label or by language.")] = "label",
-    train_size: Annotated[int | None, typer.Option(help="Training examples a language at most.")] = None,
-    seed: Annotated[int, typer.Option(help="Governs the draw.")] = 0,
     plot: Annotated[Path, typer.Option(help="Where to save the picture.")] = Path("partition.png"),
+    **given: Any,
 ) -> None:
     """Show who holds what, as a table and a picture."""
+    config = configuration("pocket", given | {"partition": scheme})
     os.environ.setdefault("MPLBACKEND", "agg")
     from . import plots
-    from .partition import counts, partition
-    from .tasks import load_task
+    from .data.partition import counts, partition
+    from .data.tasks import load_task
 
-    chosen = chosen_languages(task, languages, data_dir)
-    loaded = load_task(task, chosen, seed=seed, train_size=train_size, data_dir=data_dir)
-    groups = read_mapping(mapping) if mapping else None
-    parts = partition(loaded, scheme, clients=clients, alpha=alpha, mapping=groups, seed=seed)
+    data = config.data
+    loaded = load_task(data.task, data.languages, seed=config.seed, train_size=data.train_size, data_dir=data.data_dir)
+    options = {"clients": data.clients, "alpha": data.alpha, "mapping": data.mapping, "seed": config.seed}
+    parts = partition(loaded, scheme, **options)
     for note in loaded.notes:
         print(f"note: {note}", file=sys.stderr)
     held = counts(parts, loaded, "language")
-    rows = [f"{i}: {','.join(name for name, n in zip(chosen, row, strict=True) if n)}" for i, row in enumerate(held)]
-    print_counts(counts(parts, loaded, by), list(loaded.labels if by == "label" else chosen), rows)
+    names = data.languages
+    rows = [f"{i}: {','.join(name for name, n in zip(names, row, strict=True) if n)}" for i, row in enumerate(held)]
+    columns = list(loaded.labels if by == "label" else names)
+    print_counts(counts(parts, loaded, by), columns, rows)
     if by == "label" and (held.astype(bool).sum(1) > 1).any():
         print()
-        print_counts(held, list(chosen), rows)
-    columns = list(loaded.labels if by == "label" else chosen)
+        print_counts(held, list(names), rows)
     save_plot(plots.plot_partition(counts(parts, loaded, by), columns, rows), plot)
 
 
@@ -259,35 +217,14 @@ def print_counts(table, columns: list[str], rows: list[str]) -> None:
         print(name.ljust(first) + "".join(str(n).rjust(width) for n in row) + str(row.sum()).rjust(width))
 
 
-def split_names(names: str) -> tuple[str, ...]:
-    """Split names at commas."""
-    return tuple(name.strip() for name in names.split(",") if name.strip())
-
-
 def read_mapping(path: Path) -> list[list[str]]:
     """Read which languages each client holds: a JSON list of lists of names."""
-    try:
-        mapping = json.loads(path.read_text(encoding="utf-8"))
-        assert isinstance(mapping, list) and all(isinstance(group, list) for group in mapping)
-        assert all(isinstance(name, str) for group in mapping for name in group)
-    except (OSError, ValueError, TypeError, AssertionError) as error:
-        raise FedPromptError(
-            f'cannot read a mapping from {path}; expected a JSON list of lists such as [["en", "de"], ["cy"]]'
-        ) from error
+    expected = 'a JSON list of lists such as [["en", "de"], ["cy"]]'
+    mapping = read_json(path, expected)
+    lists = isinstance(mapping, list) and all(isinstance(group, list) for group in mapping)
+    if not lists or not all(isinstance(name, str) for group in mapping for name in group):
+        raise FedPromptError(f"cannot read a mapping from {path}; expected {expected}")
     return mapping
-
-
-def chosen_languages(task: str, languages: str | None, data_dir: Path | None, track: str = "pocket") -> tuple[str, ...]:
-    """Split the languages given, or choose those of the track, or the first five of the task."""
-    from .config import PAPER_LANGUAGES, RunConfig
-    from .tasks import TASKS, available_languages
-
-    if languages is not None:
-        return split_names(languages)
-    check_choice("task", task, TASKS)
-    if track == "paper" and task in PAPER_LANGUAGES:
-        return PAPER_LANGUAGES[task]
-    return RunConfig.languages if task == RunConfig.task else available_languages(task, data_dir)[:5]
 
 
 def save_plot(axes, target: Path) -> None:

@@ -1,157 +1,162 @@
-"""What one process holds: the frozen backbone once, and the tokenised data of every client."""
+"""What one client holds: its own texts and nobody else's, and the frozen backbone, once a process (chapter 6)."""
 
-import dataclasses
 import functools
 import json
-import sys
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import xxhash
 
-from . import tuning
-from .backbones import load_backbone
-from .config import RunConfig
+from .config import PROMPT_METHODS, Model, RunConfig
+from .data.partition import partition
+from .data.tasks import Task, load_task, majority_accuracy, own_labels, task_labels
 from .errors import FedPromptError
-from .partition import partition
-from .tasks import Task, load_task
-from .tuning import Encoded
+from .model.backbones import load_backbone
+from .model.devices import choose_device, compute_dtype
+from .model.methods import prepare
+from .model.training import Encoded, encode, get_arrays, join
 
-PROMPT_METHODS = ("prompt-tuning", "p-tuning", "prefix-tuning")
+Labels = tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Clients:
-    """One model that all clients of this process share, and their data.
+class Frozen(NamedTuple):
+    """The model of this process, which all its clients share: a client loads its arrays before it trains or scores."""
 
-    Attributes
-    ----------
-    task : Task
-        The task that the data comes from.
-    model : torch.nn.Module
-        From ``tuning.prepare``. A client loads its arrays into it before it trains or scores.
-    train : list of Encoded
-        Training examples, one entry a client.
-    initial : dict of str to numpy.ndarray
-        The arrays that every client starts from.
-    dev, test : dict of str to Encoded
-        Official dev and test split of each language.
-    scorer : dict of str to int
-        The client that scores a language's dev and test split: the one that holds it; where several do, or parts of
-        all languages are everywhere, the splits are shared out. They are the experimenter's measure, whoever computes
-        it.
-    notes : tuple of str
-        What a user should know about the data.
-    digest : str
-        Of all texts and labels: two runs with the same digest had the same data.
-    """
-
-    task: Task
     model: torch.nn.Module
-    initial: dict[str, np.ndarray]
-    train: list[Encoded]
+    tokenizer: object
+    initial: dict[str, np.ndarray]  # what every client starts from
+    length: int  # tokens of a text at most
+    notes: tuple[str, ...]
+
+
+class Part(NamedTuple):
+    """What one client holds, tokenised; dev and test of the languages that it scores."""
+
+    train: Encoded
     dev: dict[str, Encoded]
     test: dict[str, Encoded]
-    scorer: dict[str, int]
-    notes: tuple[str, ...]
-    digest: str
 
-    def languages_of(self, client: int, split: str = "dev") -> list[str]:
-        """Name the languages whose dev or test split this client scores; unseen languages have a test split alone."""
-        return [name for name in (self.dev if split == "dev" else self.test) if self.scorer[name] == client]
+
+def nodes(config: RunConfig) -> int:
+    """Count the clients that take part: one, if all languages are pooled."""
+    return 1 if config.federation.setting == "centralised" else config.clients
+
+
+def scored_by(config: RunConfig, client: int) -> tuple[str, ...]:
+    """Name the languages whose dev and test splits a client scores: those it holds, or a share where several do."""
+    names, clients = config.data.languages + config.data.unseen, nodes(config)
+    spread = max(1, clients // len(config.data.languages))  # clients a language: the first of them scores it
+    scorer = {name: i * spread % clients for i, name in enumerate(names)}
+    for number, group in reversed(list(enumerate(config.data.mapping or ()))):
+        scorer |= dict.fromkeys(group, number % clients)
+    return tuple(name for name in names if scorer[name] == client)
+
+
+@functools.lru_cache(maxsize=64)
+def texts(config: RunConfig, client: int, labels: Labels) -> tuple[Task, list]:
+    """Load one client's texts and nobody else's: its languages, unseen ones that it scores, its training examples.
+
+    Artificial cuts (IID, Dirichlet, several clients a language) shuffle all languages first, so that every client of
+    such a simulation has to read them all. `labels` are those of all clients together.
+    """
+    data, pooled = config.data, config.federation.setting == "centralised"
+    if pooled or not config.natural:
+        whole, parts = _everything(config, labels)
+        return whole, parts if pooled else [parts[client]]
+    held = [name for name in data.languages if name in config.client_languages[client]]
+    task = _load(config, held, [name for name in data.unseen if name in scored_by(config, client)], labels)
+    return task, [task.data[name]["train"] for name in held]
 
 
 @functools.lru_cache(maxsize=1)
-def load_clients(config: RunConfig) -> Clients:
-    """Load backbone and data of a configuration, once a process.
+def _everything(config: RunConfig, labels: Labels) -> tuple[Task, list]:
+    data = config.data
+    whole = _load(config, data.languages, data.unseen, labels)
+    seen = Task(whole.name, data.languages, whole.labels, whole.data, whole.notes)
+    options = {"clients": config.clients, "alpha": data.alpha, "mapping": data.mapping, "seed": config.seed}
+    return whole, partition(seen, data.partition, **options)
 
-    Returns
-    -------
-    Clients
+
+def _load(config: RunConfig, languages: Iterable[str], unseen: Iterable[str], labels: Labels) -> Task:
+    names = ("train_size", "dev_size", "text_field", "data_dir")
+    options = {name: getattr(config.data, name) for name in names} | {"seed": config.seed, "labels": labels}
+    return load_task(config.data.task, languages, unseen=unseen, **options)
+
+
+def known_labels(config: RunConfig, client: int) -> Labels:
+    """Return the labels that a client knows: those of the task, or of its own training files."""
+    data, alone = config.data, config.natural and nodes(config) == config.clients
+    held = config.client_languages[client] if alone else data.languages
+    return task_labels(data.task) or own_labels(data.task, held, data.data_dir)
+
+
+def about(config: RunConfig, client: int, labels: Labels) -> dict:
+    """Say what a client holds, without a text: sizes, majority shares and digests by language, and notes."""
+    task, parts = texts(config, client, labels)
+    scored = {name: task.data[name] for name in scored_by(config, client)}
+    return {
+        "columns": parts[0].column_names,
+        "examples": {name: {split: len(rows) for split, rows in splits.items()} for name, splits in scored.items()},
+        "majority": {name: majority_accuracy(splits["test"])[1] for name, splits in scored.items()},
+        "digest": {name: data_digest(task, [name]) for name in scored},
+        "train": sum(map(len, parts)),
+        "notes": list(task.notes),
+    }
+
+
+@functools.lru_cache(maxsize=64)
+def part(config: RunConfig, client: int, labels: Labels) -> Part:
+    """Load and tokenise what one client holds; see ``texts``."""
+    (task, parts), frozen = texts(config, client, labels), model(config, labels)
+    tokens = functools.partial(encode, tokenizer=frozen.tokenizer, max_length=frozen.length)
+    scored = scored_by(config, client)
+    dev = {name: tokens(task.data[name]["dev"]) for name in scored if name in config.data.languages}
+    return Part(join([tokens(each) for each in parts]), dev, {name: tokens(task.data[name]["test"]) for name in scored})
+
+
+def model(config: RunConfig, labels: Labels, place: str | None = None) -> Frozen:
+    """Load the frozen backbone with what a method trains, once a process, onto the configuration's device or `place`.
+
+    A server that only needs the first arrays keeps the card free for its clients.
     """
-    whole = load_task(
-        config.task,
-        config.languages,
-        unseen=config.unseen,
-        seed=config.seed,
-        train_size=config.train_size,
-        dev_size=config.dev_size,
-        data_dir=config.data_dir,
-        text_field=config.text_field,
-    )
-    task = dataclasses.replace(whole, languages=config.languages)
-    parts = partition(
-        task,
-        config.partition,
-        clients=config.num_clients,
-        alpha=config.alpha,
-        mapping=config.mapping,
-        seed=config.seed,
-    )
-    model, tokenizer = load_backbone(
-        config.backbone,
-        num_labels=len(task.labels),
-        seed=config.seed,
-        dtype=tuning.compute_dtype(config.precision, config.method),
-    )
-    model = tuning.prepare(
-        model,
-        config.method,
-        virtual_tokens=config.virtual_tokens,
-        prompt_init=config.prompt_init,
-        seed=config.seed,
-    )
-
-    room = _room(model.config, config)
-    notes = whole.notes
-    if room < config.max_length:
-        notes += (
-            f"texts are cut to {room} tokens, not {config.max_length}: the backbone has no more positions beside the "
-            "virtual tokens",
-        )
-
-    def encode(split) -> Encoded:
-        return tuning.encode(split, tokenizer, max_length=min(room, config.max_length))
-
-    return Clients(
-        task=task,
-        model=model,
-        initial=tuning.trainable_arrays(model),
-        train=[encode(part) for part in parts],
-        dev={name: encode(task.data[name]["dev"]) for name in task.languages},
-        test={name: encode(task.data[name]["test"]) for name in whole.languages},
-        scorer=_scorers(config),
-        notes=notes,
-        digest=data_digest(whole),
-    )
+    device = choose_device(config.model.device)
+    dtype = compute_dtype(config.model.precision, config.model.method, device)
+    return _frozen(config.model, config.seed, labels, dtype, place or device.type)
 
 
-def _room(backbone, config: RunConfig) -> int:
-    """Count the positions that a backbone has for text: RoBERTa's first ones are not used, prompts take some."""
-    unused = backbone.pad_token_id + 1 if "roberta" in backbone.model_type else 0
-    prompt = config.virtual_tokens if config.method in PROMPT_METHODS else 0
-    room = getattr(backbone, "max_position_embeddings", sys.maxsize) - unused - prompt
-    if room < 3:
+@functools.lru_cache(maxsize=1)
+def _frozen(chosen: Model, seed: int, labels: Labels, dtype: torch.dtype, place: str) -> Frozen:
+    loaded, tokenizer = load_backbone(chosen.backbone, num_labels=len(labels), seed=seed, dtype=dtype)
+    options = {"virtual_tokens": chosen.virtual_tokens, "prompt_init": chosen.prompt_init, "seed": seed}
+    prepared, notes = prepare(loaded, chosen.method, **options).to(place), ()
+    prompt = chosen.virtual_tokens if chosen.method in PROMPT_METHODS else 0
+    room, least = positions(loaded) - prompt, tokenizer.num_special_tokens_to_add(pair=True) + 2
+    if min(room, chosen.max_length) < least:
         raise FedPromptError(
-            f"virtual_tokens is {config.virtual_tokens}, but the backbone has {room + prompt} positions in all; "
-            "take fewer virtual tokens"
+            f"max_length is {chosen.max_length} and virtual_tokens {chosen.virtual_tokens}, but the backbone has "
+            f"{room + prompt} positions in all and a text needs at least {least} of them; raise max_length or take "
+            "fewer virtual tokens"
         )
-    return room
+    if room < chosen.max_length:
+        why = "the backbone has no more positions beside the virtual tokens"
+        notes = (f"texts are cut to {room} tokens, not {chosen.max_length}: {why}",)
+    return Frozen(prepared, tokenizer, get_arrays(prepared), min(room, chosen.max_length), notes)
 
 
-def _scorers(config: RunConfig) -> dict[str, int]:
-    """Say which client scores each language."""
-    spread = max(1, config.num_clients // len(config.languages))  # clients a language: the first of them scores it
-    scorer = {name: i * spread % config.num_clients for i, name in enumerate(config.languages + config.unseen)}
-    for client, group in reversed(list(enumerate(config.mapping or ()))):
-        scorer |= dict.fromkeys(group, client)
-    return scorer
+def positions(backbone: torch.nn.Module) -> int:
+    """Count the positions that a backbone has for tokens; RoBERTa's are counted from the row after the padding row."""
+    for name, module in backbone.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return getattr(backbone.config, "max_position_embeddings", None) or 1_000_000
 
 
-def data_digest(task: Task) -> str:
-    """Hash all texts and labels of a task, 128-bit XXH3 in hexadecimal."""
+def data_digest(task: Task, languages: Iterable[str] | None = None) -> str:
+    """Hash all texts and labels of a task, or of some of its languages: 128-bit XXH3 in hexadecimal."""
     hasher = xxhash.xxh3_128()
-    for language in sorted(task.data):
+    for language in sorted(task.data if languages is None else languages):
         for split, rows in sorted(task.data[language].items()):
             for column in sorted(rows.column_names):
                 hasher.update(json.dumps([language, split, column, list(rows[column])]).encode())

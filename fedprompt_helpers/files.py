@@ -2,9 +2,12 @@
 
 import json
 import os
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
+
+from .errors import FedPromptError
 
 
 def cache_root() -> Path:
@@ -12,16 +15,37 @@ def cache_root() -> Path:
     return Path(os.environ.get("FEDPROMPT_CACHE") or platformdirs.user_cache_dir("fedprompt"))
 
 
-def write_json(path: Path, content: dict) -> None:
-    """Write a JSON file whole or not at all: to a temporary name, then renamed."""
+@contextmanager
+def whole(path: Path):
+    """Give a temporary name beside `path`; what is written under it replaces `path` at the end, or nothing is left."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        raise FedPromptError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another folder (--output)"
+        ) from error
+    finally:
+        with suppress(OSError):  # a name that could not be made cannot be removed either
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict | list) -> None:
+    """Write a JSON file whole or not at all."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all, in UTF-8 with line feeds."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole(Path(path)) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: str | Path, expected: str):
+    """Read a JSON file, with or without a byte order mark, or raise FedPromptError saying what was `expected`."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[-1]
+        raise FedPromptError(f"cannot read {path}: {reason}; expected {expected}") from error

@@ -1,19 +1,37 @@
-"""Pictures of partitions and run records, in one colour-blind-safe style. Nothing here trains."""
+"""The look of the book's figures, colour-blind safe, and pictures of partitions and run records. Nothing here trains.
+
+Importing this module gives every figure drawn afterwards the book's `STYLE`.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.font_manager import get_font_names
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#B8A100")
 """Okabe and Ito's colours (Color Universal Design, 2008), yellow darkened and black lightened for both themes."""
 
 MARKERS = "osD^vPX*"
 
+_SCRIPTS = ("", " Devanagari", " Bengali", " Ethiopic", " Arabic", " Thai", " CJK JP")
+_FONTS = ["DejaVu Sans", *(f"Noto Sans{script}" for script in _SCRIPTS)]
+
+STYLE = {
+    "font.family": [name for name in _FONTS if name in get_font_names()],  # each is asked for what those before lack
+    "axes.prop_cycle": plt.cycler(color=PALETTE),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": "small",
+}
+"""For ``matplotlib.rcParams``: colours, no box around plots, and fonts for every script where they are there."""
+
+plt.rcParams.update(STYLE)
+
 
 def _axes(ax: Axes | None, width: float, height: float) -> Axes:
     if ax is None:
         _, ax = plt.subplots(figsize=(width, height), layout="constrained")
-    ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
@@ -25,7 +43,7 @@ def plot_partition(
     Parameters
     ----------
     table : numpy.ndarray
-        Shape ``(clients, columns)``, numbers of examples, from ``partition.counts``.
+        Shape ``(clients, columns)``, numbers of examples, from `data.partition.counts`.
     columns : list of str
         Names of the labels or languages.
     rows : list of str, optional
@@ -43,20 +61,12 @@ def plot_partition(
     left = np.zeros(len(rows))
     for i, (name, values) in enumerate(zip(columns, table.T, strict=True)):
         hatch = "///" if i >= len(PALETTE) else None
-        ax.barh(
-            rows,
-            values,
-            left=left,
-            color=PALETTE[i % len(PALETTE)],
-            hatch=hatch,
-            edgecolor="white",
-            linewidth=0.5,
-            label=name,
-        )
+        look = {"color": PALETTE[i % len(PALETTE)], "hatch": hatch, "edgecolor": "white", "linewidth": 0.5}
+        ax.barh(rows, values, left=left, label=name, **look)
         left += values
     ax.invert_yaxis()
     ax.set_xlabel("training examples")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize="small", frameon=False)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02))
     return ax
 
 
@@ -66,7 +76,7 @@ def plot_rounds(record: dict, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     record : dict
-        A run record, from ``experiments.load_record``.
+        A run record, from `records.load_record`.
     ax : matplotlib.axes.Axes, optional
         Where to draw.
 
@@ -99,5 +109,5 @@ def plot_rounds(record: dict, *, ax: Axes | None = None) -> Axes:
     )
     ax.title.set_fontsize("small")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), fontsize="small", frameon=False)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02))
     return ax

@@ -1,0 +1,201 @@
+"""Loading a corpus: from this package, the Hugging Face hub, a local mirror of its files, or a folder of your own."""
+
+import os
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..errors import FedPromptError
+from .corpora import SPLITS, Corpus
+from .readers import Columns, Table, deal, fold, read_table, remarks, take
+
+DATA_VARIABLE = "FEDPROMPT_DATA"
+DEV_SHARE = 0.2  # of the rows of a file that is split into train and dev
+WELLER = (8_000, 1_000)  # Weller et al. (2022): training and dev rows of each XGLUE dev file; the rest is the test set
+WELLER_ROWS = 10_000
+MOST_LABELS = 10_000  # more than this are texts taken for labels, and are refused before memory is asked for
+Files = dict[str, dict[str, Table]]  # by language and split
+Loaded = tuple[str, dict[str, Columns], list[str]]  # a language, its splits, and remarks
+
+
+def find_folder(corpus: Corpus, data_dir: Path | None) -> Path | None:
+    """Return the folder to read a corpus from, or None for the hub; FEDPROMPT_DATA without the corpus leaves it to it.
+
+    `data_dir` and, next, FEDPROMPT_DATA name the folder of several corpora or that of the one.
+    """
+    if corpus.packaged:
+        if data_dir:
+            what = f"task {corpus.task!r} is in this package, not in {str(data_dir)!r}"
+            raise FedPromptError(f"{what}; leave data_dir out")
+        return Path(__file__).parent / corpus.folder
+    given = data_dir or os.environ.get(DATA_VARIABLE)
+    expected = corpus.file.format(language="LANGUAGE", split=corpus.reads[-1])
+    if not given and corpus.hub:
+        return None
+    if not given:
+        way = f"name it by --data-dir (data_dir) or {DATA_VARIABLE}, with one file {expected} a language"
+        raise FedPromptError(f"task {corpus.task!r} reads a folder of yours; {way}")
+    name, root = "data_dir" if data_dir else DATA_VARIABLE, Path(given).expanduser()
+    if not root.is_dir():
+        raise FedPromptError(f"{name} is {str(given)!r}, which is not a folder; name the folder that has the files")
+    for folder in (root / corpus.folder, root):
+        if _languages_in(corpus, folder):
+            return folder
+    if not data_dir and corpus.hub:
+        return None
+    expected = f"expected {expected} or {corpus.folder}/{expected}"
+    raise FedPromptError(f"no file of task {corpus.task!r} in {name} {str(given)!r}; {expected}")
+
+
+def _languages_in(corpus: Corpus, folder: Path) -> tuple[str, ...]:
+    found = set()
+    for split in corpus.reads:
+        before, after = corpus.file.format(language="*", split=split).split("*")
+        paths = [path.relative_to(folder).as_posix() for path in folder.glob(f"{before}*{after}")]
+        found |= {path.removeprefix(before).removesuffix(after) for path in paths}
+    return tuple(sorted(found))
+
+
+def languages(corpus: Corpus, data_dir: Path | None) -> tuple[str, ...]:
+    """Return the languages that there are files of, or those on the hub."""
+    folder = find_folder(corpus, data_dir)
+    return tuple(corpus.rows) if folder is None or corpus.packaged else _languages_in(corpus, folder)
+
+
+def load(
+    corpus: Corpus, chosen: Sequence[str], seed: int, data_dir: Path | None, text_field: str | None,
+    unseen: Sequence[str], given: Sequence[str] | None,
+) -> tuple[tuple[str, ...], str, Iterator[Loaded]]:  # fmt: skip
+    """Return the labels of a corpus, where it is from, and its languages, loaded one by one to save memory."""
+    folder = find_folder(corpus, data_dir)
+    files = {} if folder is None else {name: _read(corpus, folder, name, name in unseen) for name in chosen}
+    labels = corpus.labels or _own_labels(files, unseen, given)
+    if given is not None and set(given) != set(labels):
+        raise FedPromptError(f"labels are given, but task {corpus.task!r} has others of its own; leave them out")
+    for table in [table for tables in files.values() for table in tables.values()]:
+        table.check_labels(labels)
+
+    def parts() -> Iterator[Loaded]:
+        for language in chosen:
+            if folder is None:
+                splits = _download(corpus, language)
+            else:
+                splits = {split: table.columns for split, table in files.pop(language).items()}
+            only_tested, said = language in unseen, []
+            sizes = dict(zip(corpus.reads, corpus.rows.get(language, ()), strict=False))
+            if sizes and not only_tested and sizes != {split: len(rows["label"]) for split, rows in splits.items()}:
+                listed = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
+                said = [f"{language}: the whole corpus has {listed} rows"]
+            if only_tested and "test" in splits:
+                splits |= {split: take(splits["test"], []) for split in ("train", "dev")}
+            said += _complete(corpus, language, splits, random.Random(f"{corpus.task}-{seed}-{language}-split"))
+            if corpus.fields:
+                names = corpus.fields[text_field or next(iter(corpus.fields))]
+                splits = {split: _compose(columns, names) for split, columns in splits.items()}
+            size = len(splits["train"]["label"])
+            order = random.Random(f"{corpus.task}-{seed}-{language}-order").sample(range(size), size)
+            splits["train"] = take(splits["train"], order)
+            said += [f"{language}: only tested"] if only_tested else remarks(language, splits, labels)
+            yield language, splits, said
+
+    source = "this package" if corpus.packaged else "local files" if folder else f"the hub, {corpus.hub}"
+    field = f"; text: {text_field or next(iter(corpus.fields))}" if corpus.fields else ""
+    return labels, f"{corpus.title}, from {source}{field}", parts()
+
+
+def _compose(columns: Columns, names: Sequence[str]) -> Columns:
+    cells = zip(*(columns[name] for name in names), strict=True)
+    return {"text": [" ".join(filter(None, row)) for row in cells], "label": columns["label"]}
+
+
+def own_labels(corpus: Corpus, languages: Sequence[str], data_dir: Path | None) -> tuple[str, ...]:
+    """Return the labels of the training files of some languages, sorted."""
+    folder = find_folder(corpus, data_dir) or Path()
+    return _own_labels({name: _read(corpus, folder, name, False) for name in languages}, (), None)
+
+
+def _own_labels(files: Files, unseen: Sequence[str], given: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the labels given, or those of all training files, sorted, if all files have the same columns."""
+    pairs = {"text_pair" in table.columns: table.where for tables in files.values() for table in tables.values()}
+    if len(pairs) > 1:
+        what = f"{pairs[True]} has a column 'text_pair', {pairs[False]} has none"
+        raise FedPromptError(f"{what}; give it to all files or none")
+    seen = [tables["train"].columns["label"] for language, tables in files.items() if language not in unseen]
+    labels = tuple(sorted({label for column in seen for label in column}) if given is None else dict.fromkeys(given))
+    if len(labels) > MOST_LABELS:
+        found = f"{len(labels):,} different labels, such as {labels[0][:40]!r}"
+        raise FedPromptError(f"{found}; expected at most {MOST_LABELS:,}: name the column of the classes 'label'")
+    return labels
+
+
+def _read(corpus: Corpus, folder: Path, language: str, only_tested: bool) -> dict[str, Table]:
+    tables = {}
+    for split in ("test",) if only_tested and "test" in corpus.reads else corpus.reads:
+        path = folder / corpus.file.format(language=language, split=split)
+        if path.is_file():
+            tables[split] = read_table(path, language, corpus)
+        elif split != corpus.spare:
+            raise FedPromptError(f"{language}: no file {path.name}; expected {path}")
+    return tables
+
+
+def _download(corpus: Corpus, language: str) -> dict[str, Columns]:
+    """Load one language from the hub, where ``corpus.hub`` may also be a folder on disk, and check it."""
+    from datasets import ClassLabel, load_dataset
+
+    config = corpus.config.format(language=language)
+    source = f"{corpus.hub} (configuration {config!r})"
+    way_out = f"name a folder with the files of {corpus.task} by --data-dir (data_dir) or {DATA_VARIABLE}"
+    try:
+        data = load_dataset(corpus.hub, config, revision=corpus.revision)
+    except Exception as error:  # of many kinds: no network, no such revision, a broken file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        fault = f"cannot load {source} from the Hugging Face hub ({reason}); go online, or {way_out}"
+        raise FedPromptError(fault) from error
+
+    def differs(found: str, expected: str) -> FedPromptError:
+        what = f"found {found}, expected {expected}; it is not the corpus that this task means: {way_out}"
+        return FedPromptError(f"{source}, {name}: {what}")
+
+    splits = {}
+    for number, split in enumerate(corpus.reads):
+        name = corpus.dev.format(language=language) if split == "dev" else split
+        if name not in data:
+            raise differs(f"the splits {', '.join(map(str, data))}", "this one")
+        rows = data[name]
+        if missing := [column for column in corpus.hub_columns.values() if column not in rows.column_names]:
+            raise differs(f"the columns {', '.join(rows.column_names)}", f"also {', '.join(missing)}")
+        if (expected := corpus.rows[language]) and len(rows) != expected[number]:
+            raise differs(f"{len(rows):,} rows", f"{expected[number]:,}")
+        columns = {ours: rows[theirs][:] for ours, theirs in corpus.hub_columns.items()}
+        feature = rows.features[corpus.hub_columns["label"]]
+        if isinstance(feature, ClassLabel):
+            # A row without label has the number -1, which must not be the last name.
+            columns["label"] = [feature.names[i] if i >= 0 else "none" for i in columns["label"]]
+        columns = {ours: [(value or "").strip() for value in values] for ours, values in columns.items()}
+        if unknown := set(columns["label"]) - set(corpus.labels):
+            raise differs(f"the label {min(unknown)!r}", f"one of {', '.join(corpus.labels)}")
+        splits[split] = columns
+    return splits
+
+
+def _complete(corpus: Corpus, language: str, splits: dict[str, Columns], rng: random.Random) -> list[str]:
+    """Split off what is missing of train, dev and test, and say so."""
+    missing = [split for split in SPLITS if split not in splits]
+    if not missing:
+        return []
+    source = "dev" if "dev" in splits else "train"
+    columns, size = splits[source], len(splits[source]["label"])
+    targets, sizes = ("train", "dev"), (size - max(1, round(DEV_SHARE * size)),)
+    why = f"for there is no {missing[0]} file"
+    if "test" in missing:
+        targets, sizes, rule = SPLITS, WELLER, "8,000/1,000/rest"
+        if size < WELLER_ROWS:
+            sizes, rule = (round(0.8 * size), round(0.1 * size)), f"{rule} of 10,000; here 80/10/10%"
+        why = f"as Weller et al. (2022) do ({rule}), for English alone has a training file"
+    names = ["text"] if "text_pair" in columns else [name for name in columns if name != "label"]
+    keys = [tuple(map(fold, row)) for row in zip(*(columns[name] for name in names), strict=True)]
+    for split, rows in zip(targets, deal(language, keys, columns["label"], sizes, rng), strict=True):
+        splits[split] = take(columns, rows)
+    shares = ", ".join(f"{len(splits[split]['label']):,} {split}" for split in targets)
+    return [f"{language}: the {size:,} rows of the {source} file are split, {why}: {shares}, by seed and label"]

@@ -1,0 +1,180 @@
+"""Tables of texts and labels: read strictly from tab-separated files, dealt into splits, and looked over."""
+
+import csv
+import io
+import random
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import FedPromptError
+from .corpora import SPLITS, Corpus
+
+Columns = dict[str, list[str]]  # "text" and "label" (a label's name), optionally "text_pair"
+
+
+class Table(NamedTuple):
+    """Columns of a file, and where each row stands in it."""
+
+    where: str  # language and file, for messages
+    columns: Columns
+    places: list[tuple[int, int]]  # row and line, both counted from 1; a quoted field may have several lines
+
+    def check_labels(self, labels: Sequence[str]) -> None:
+        """Raise FedPromptError at the first label that is not one of `labels`."""
+        if unknown := set(self.columns["label"]) - set(labels):
+            i = next(i for i, label in enumerate(self.columns["label"]) if label in unknown)
+            found = self.columns["label"][i]
+            raise _fault(self.where, self.places[i], f"unknown label {found!r}; expected one of {', '.join(labels)}")
+
+
+def read_table(path: Path, language: str, corpus: Corpus) -> Table:
+    """Read a tab-separated file in UTF-8, white space around cells removed, and refuse it at the first fault."""
+    csv.field_size_limit(2**31 - 1)  # the default, 131,072 characters, is shorter than some articles
+    where, quoted = f"{language}, {path.name}", corpus.quoted
+    columns = {name: column.format(language=language) for name, column in corpus.columns.items()}
+    may_be_empty = [name for name in columns if corpus.fields and name != "label"]
+    records = _records(where, _decode(where, path.read_bytes(), quoted), quoted)
+    names = list(columns.values())
+    if corpus.header:
+        place, cells = next(records, ((1, 1), []))
+        names = [name.strip() for name in cells]
+        for name in [name for name in columns.values() if names.count(name) != 1]:
+            times, wanted = "two columns" if name in names else "no column", " and ".join(map(repr, columns.values()))
+            found = ", ".join(repr(name[:40]) for name in names) or "nothing"
+            expected = f"expected a header that names {wanted} once each, separated by tabs; found {found}"
+            raise _fault(where, place, f"{times} {name!r}; {expected}")
+    wanted = columns | {name: name for name in corpus.optional if name in names}
+    at = {name: names.index(column) for name, column in wanted.items()}
+    table = Table(where, {name: [] for name in wanted}, [])
+    for place, cells in records:
+        if len(cells) != len(names):
+            extra = len(cells) > len(names)
+            problem = f"a field after column {names[-1]!r}" if extra else f"no column {names[len(cells)]!r}"
+            which, found = ("the first too many", cells[len(names)]) if extra else ("the last", cells[-1])
+            said = f"expected {len(names)} fields separated by tabs, found {len(cells)}, {which} being {found[:40]!r}"
+            raise _fault(where, place, f"{problem}; {said}")
+        for name, index in at.items():
+            cell = cells[index].strip()
+            if not cell and name not in may_be_empty:
+                what = "label" if name == "label" else "text"
+                raise _fault(where, place, f"column {wanted[name]!r} is empty; expected a {what}, or leave the row out")
+            if "\0" in cell:
+                found, mend = cell[:40], "take it out, or save the file as UTF-8 (UTF-16 is full of them)"
+                raise _fault(where, place, f"column {wanted[name]!r} has a NUL character, found {found!r}; {mend}")
+            table.columns[name].append(cell)
+        table.places.append(place)
+    if not table.places:
+        raise FedPromptError(f"{where}: the file has no rows; expected at least one example")
+    return table
+
+
+def _fault(where: str, place: tuple[int, int], problem: str) -> FedPromptError:
+    row, line = place
+    return FedPromptError(f"{where}, row {row}{f' (line {line})' if line != row else ''}: {problem}")
+
+
+def _decode(where: str, content: bytes, quoted: bool) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        content = error.object  # without a byte order mark, as positions are counted
+        before = content[: error.start].decode("utf-8", "replace") + "?"  # something stands for the fault
+        lines = list(io.StringIO(before, newline=""))  # cut at all three kinds of line end, as csv counts lines
+        row = sum(1 for _ in csv.reader(lines, dialect="excel-tab")) if quoted else len(lines)
+        column, before = lines[-1].count("\t") + 1, lines[-1][:-1].split("\t")[-1][-40:]
+        problem = f"byte {content[error.start]:#x} after {before!r} is not UTF-8; save the file in UTF-8"
+        raise _fault(where, (row, len(lines)), f"column number {column}: {problem}") from error
+
+
+def _records(where: str, text: str, quoted: bool) -> Iterator[tuple[tuple[int, int], list[str]]]:
+    """Yield row and line, and the cells, of every row that is not blank."""
+    if not quoted:
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                yield (number, number), line.removesuffix("\r").split("\t")
+        return
+    reader = csv.reader(io.StringIO(text, newline=""), dialect="excel-tab", strict=True)
+    place = (1, 1)
+    try:
+        for cells in reader:
+            if cells:
+                yield place, cells
+            place = (place[0] + 1, reader.line_num + 1)
+    except csv.Error as error:
+        cells = list(io.StringIO(text, newline=""))[place[1] - 1].split("\t")
+        number = next((i for i, cell in enumerate(cells) if cell.startswith('"') and not _closes(cell)), 0)
+        fault = f"a field begins with a quotation mark that does not close at its end ({error})"
+        way = f"found {cells[number][:40]!r}; put the whole field in quotes and write the quotes inside it twice"
+        raise _fault(where, place, f"column number {number + 1}: {fault}, {way}") from error
+
+
+def _closes(cell: str) -> bool:
+    """Whether a cell that begins with a quotation mark is quoted to its end, its own quotes written twice."""
+    cell = cell.rstrip("\r\n")
+    return len(cell) > 1 and cell.endswith('"') and '"' not in cell[1:-1].replace('""', "")
+
+
+def take(columns: Columns, rows: Sequence[int]) -> Columns:
+    """Return the rows of those numbers, in that order."""
+    return {name: [values[row] for row in rows] for name, values in columns.items()}
+
+
+def fold(text: str) -> str:
+    """Return the form in which two texts count as the same: NFC, caseless, single spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def deal(
+    language: str, keys: Sequence[Hashable], labels: Sequence[str], sizes: Sequence[int], rng: random.Random
+) -> list[list[int]]:
+    """Deal rows to parts with the same mix of labels; rows with the same key stay together.
+
+    The rows of each label, in drawn order, are spread evenly over one line, and the line is cut at `sizes`, the last
+    part taking the rest. A key is a text, or the premise that several sentence pairs share.
+    """
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for row, key in enumerate(keys):
+        groups[key].append(row)
+    strata = defaultdict(list)
+    for rows in rng.sample(list(groups.values()), len(groups)):
+        strata[tuple(sorted(labels[row] for row in rows))].append(rows)
+    line = sorted(
+        ((number + 0.5) / len(stratum), mix, rows)
+        for mix, stratum in strata.items()
+        for number, rows in enumerate(stratum)
+    )
+    parts: list[list[int]] = [[] for _ in range(len(sizes) + 1)]
+    for _, _, rows in line:
+        room = (part for part, size in enumerate(sizes) if len(parts[part]) + len(rows) <= size)
+        parts[next(room, len(sizes))] += rows
+    if not all(parts):
+        what = (
+            f"{language}: {len(keys)} rows with {len(groups)} different texts are too few to split off what is missing"
+        )
+        raise FedPromptError(f"{what}; write the missing file, or add rows")
+    return parts
+
+
+def remarks(language: str, splits: dict[str, Columns], labels: Sequence[str]) -> list[str]:
+    """Say what a user should know about one language: sizes, missing labels, empty and repeated texts."""
+    sizes = {split: len(splits[split]["label"]) for split in SPLITS}
+    notes = [f"{sizes['train']:,} training, {sizes['dev']:,} dev and {sizes['test']:,} test examples"]
+    present = Counter(splits["train"]["label"])
+    if len(present) == 1:
+        notes.append(f"one class only: every training example is {next(iter(present))!r}")
+    elif absent := [label for label in labels if label not in present]:
+        notes.append(f"no training example of {', '.join(absent)}")
+    texts = {}
+    for split in SPLITS:
+        columns = [splits[split][name] for name in ("text", "text_pair") if name in splits[split]]
+        texts[split] = [tuple(map(fold, row)) for row in zip(*columns, strict=True)]
+        if empty := sum(not all(row) for row in texts[split]):
+            notes.append(f"{empty:,} {split} texts are empty")
+    for one, other in (("dev", "train"), ("test", "train"), ("test", "dev")):
+        seen = set(texts[other])
+        if repeated := sum(row in seen for row in texts[one]):
+            notes.append(f"{repeated:,} of {sizes[one]:,} {one} texts are in {other} too")
+    return [f"{language}: {note}" for note in notes]

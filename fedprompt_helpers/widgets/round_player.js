@@ -1,0 +1,59 @@
+widget(({root, form, field, data, at}) => {
+  const rounds = data.trails[0].length - 1, slider = field.round, said = at('said'), where = at('where');
+  const [trails, heads, outs, backs, dots, names] = ['trail', 'head', 'out', 'back', 'dot', 'name']
+    .map(name => root.querySelectorAll('.fp-' + name));
+  const set = (node, given) => Object.entries(given).forEach(([name, value]) => node.setAttribute(name, value));
+  const mix = (a, b, t) => a.map((x, i) => x + (b[i] - x) * t), still = matchMedia('(prefers-reduced-motion: reduce)');
+  let value = 0, frame = 0, then = 0;  // value: rounds done; half a round is local training, half the average
+  const draw = () => {
+    const r = Math.max(1, Math.ceil(value)), t = 2 * (value - r + 1), out = Math.min(1, t), back = Math.max(0, t - 1);
+    const tips = data.trails.map(of => mix(of[r - 1], of[r], back)), [before, after] = data.trails[0].slice(r - 1);
+    const near = place => place.map((x, i) => data.size[i] / 2 + (x - tips[0][i]) * data.zoom);
+    const px = place => field.close.checked ? near(place) : place;
+    const move = (node, place, opacity = 1) => set(node, {opacity, transform: `translate(${place})`});
+    const join = (node, ...places) => set(node, {d: 'M' + places.join('L')});
+    data.trails.forEach((path, i) => {  // the average, then accuracies, which do not zoom and begin with round 1
+      join(trails[i], ...[...path.slice(0, r), tips[i]].map(place => i ? place : px(place)));
+      move(heads[i], i ? tips[i] : px(tips[i]), i && value < 1 ? 0 : 1);
+    });
+    data.prompts[r - 1].forEach((trained, k) => {
+      const gone = mix(before, trained, out);
+      join(outs[k], px(before), px(gone));
+      join(backs[k], px(trained), px(mix(trained, after, back)));
+      move(dots[k], px(mix(gone, after, back)));
+      move(names[k], px(gone), t ? 1 : 0);
+      set(names[k], {dy: data.labels[r - 1][k]});
+    });
+    move(at('start'), px(data.trails[0][0]));
+    const step = frame ? Math.floor(2 * value) / 2 : value;
+    const text = step ? `round ${Math.ceil(step)}, ${step % 1 ? 'trained' : 'averaged'}` : 'the start';
+    [slider.value, slider.ariaValueText, where.textContent, said.textContent] = [step, text, text, data.said[2 * step]];
+  };
+  const go = to => {
+    cancelAnimationFrame(frame);
+    [frame, value] = [0, Math.min(rounds, Math.max(0, to))];
+    [field.play.textContent, said.ariaLive] = ['Play', 'polite'];
+    draw();
+  };
+  const tick = now => {
+    [value, then] = [value + Math.min(100, now - (then || now)) / 1600, now];
+    if (value >= rounds || !root.isConnected) return go(value);
+    frame = requestAnimationFrame(tick);
+    draw();
+  };
+  const stop = () => go(Math.ceil(2 * value) / 2), on = (node, kind, act) => node.addEventListener(kind, act);
+  on(field.play, 'click', () => {
+    if (frame) return stop();
+    [value, then] = [value < rounds ? value : 0, 0];
+    [field.play.textContent, said.ariaLive] = ['Pause', 'off'];  // nobody can follow what is read out all the time
+    frame = requestAnimationFrame(tick);
+  });
+  on(field.back, 'click', () => go(Math.ceil(2 * value - 1) / 2));
+  on(field.next, 'click', () => go(Math.floor(2 * value + 1) / 2));
+  on(slider, 'input', () => go(Number(slider.value)));
+  const calm = () => { field.play.hidden = still.matches; stop(); };  // who asks for less motion goes step by step
+  on(still, 'change', calm);
+  form.hidden = false;
+  calm();
+  return draw;
+});

@@ -1,0 +1,66 @@
+"""See how a tokenizer cuts commands, language by language."""
+
+from collections.abc import Mapping
+from itertools import accumulate
+
+from IPython.display import HTML
+from transformers import PreTrainedTokenizerBase
+
+from ..errors import FedPromptError
+from ..plots import PALETTE
+from .base import inline_widget, options
+
+
+def cut(tokenizer: PreTrainedTokenizerBase, text: str) -> dict:
+    """Cut one text, without the tokens that mark its start and end; words are what stands between spaces.
+
+    Returns
+    -------
+    dict
+        ``text``, ``pieces`` (for each token its piece as text, its number in the vocabulary, and which word it
+        belongs to, from 0), ``words`` and ``characters`` (code points of Unicode).
+    """
+    words = len(text.split())
+    if not words:
+        raise FedPromptError(f"the text {text!r} has no words; give the explorer commands with at least one word")
+    if not tokenizer.is_fast:
+        told = "does not tell where its tokens are; load a fast tokenizer, for example by load_backbone"
+        raise FedPromptError(f"{type(tokenizer).__name__} {told}")
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    # The word of each character: one more at each first character after a space.
+    starts = [not mark.isspace() and (i == 0 or text[i - 1].isspace()) for i, mark in enumerate(text)]
+    word = [max(number - 1, 0) for number in accumulate(starts)]
+    pieces = []
+    for number, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        # A mark for a space alone belongs to the word that it opens, like the mark in front of a piece.
+        at = next((i for i in range(start, len(text)) if not text[i].isspace()), end - 1)
+        piece = text[start:end].strip() if number == tokenizer.unk_token_id else None
+        pieces.append([piece or tokenizer.convert_ids_to_tokens(number), number, word[at]])
+    return {"text": text, "pieces": pieces, "words": words, "characters": len(text)}
+
+
+def tokenizer_explorer(
+    tokenizer: PreTrainedTokenizerBase, commands: Mapping[str, Mapping], *, names: Mapping[str, str] | None = None
+) -> HTML:
+    """Show the tokens of a command as boxes, one colour a word, with a choice of language and command.
+
+    Parameters
+    ----------
+    tokenizer : transformers.PreTrainedTokenizerBase
+        One with offsets, such as that of ``load_backbone``.
+    commands : mapping of str to mapping of str to str
+        For each language code, its commands by kind: ``{"en": {"weather": "what is the weather"}}``. Languages need
+        not have the same kinds.
+    names : mapping of str to str, optional
+        What to call the languages; a code without a name stands for itself.
+    """
+    if empty := [code for code, kinds in commands.items() if not kinds]:
+        raise FedPromptError(f"no command in {', '.join(empty)}; give each language one, or leave the language out")
+    if not commands:
+        raise FedPromptError('no language to show; give for example {"en": {"weather": "what is the weather"}}')
+    called, languages = {code: (names or {}).get(code, code) for code in commands}, {}
+    for code, kinds in commands.items():
+        cuts = {kind: cut(tokenizer, text) for kind, text in kinds.items()}
+        languages[code] = {"name": called[code], "commands": cuts}
+    data = {"palette": PALETTE, "languages": languages}
+    return inline_widget("fp-tok", "tokenizer_explorer", data, languages=options(called))
