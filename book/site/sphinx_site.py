@@ -1,0 +1,180 @@
+"""Sphinx extension of the book: what makes the site work offline, and what it needs to be published.
+
+``BOOK_REPOSITORY`` is the one place that names the repository: ``OWNER/NAME`` or ``https://github.com/OWNER/NAME``.
+With it, pages get launch, edit and issue buttons, canonical addresses, a sitemap and Open Graph tags. Without it,
+they have none of these.
+"""
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from book.site.vendor import NotVendored, vendored
+
+MATHJAX = "tex-chtml.js"
+"""The one script that a page with formulas loads; it finds fonts and TeX extensions beside it."""
+
+MATHJAX_FILES = [
+    MATHJAX,
+    "output/chtml/fonts/woff-v2/*.woff",
+    "input/tex/extensions/*.js",
+    "a11y/*.js",
+    "sre/mathmaps/base.json",
+    "sre/mathmaps/en.json",
+]
+
+COLAB_BRANCH = "colab"
+"""Where the publishing workflow puts the chapters with a first cell that installs the package on Google Colab."""
+
+MENDS = {
+    r'(<summary) aria-label="Toggle hidden content"': r"\1",
+    r'(<button class="[^"]*search-button-field[^>]*) aria-label="Search"': r"\1",
+    r'(<i class="theme-switch[^>]*) title="[^"]*"': r"\1",
+    r'(<div class="citation"[^>]*) role="doc-biblioentry"': r'\1 role="listitem"',
+}
+"""Names that the templates give and that differ from the text seen (who speaks to a computer says what is seen), and a
+list of references whose entries are no list items."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository on GitHub, and where GitHub Pages serves its book."""
+
+    owner: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Repository":
+        """Read ``OWNER/NAME``, with or without ``https://github.com/`` before it."""
+        match = re.fullmatch(r"(?:https://github\.com/)?([\w-]+)/([\w.-]+?)(?:\.git)?/?", text.strip())
+        if match is None:
+            raise ValueError(
+                f"BOOK_REPOSITORY is {text!r}, expected OWNER/NAME or https://github.com/OWNER/NAME. "
+                "Set it so, or unset it for a book without launch and edit buttons."
+            )
+        return cls(*match.groups())
+
+    @property
+    def address(self) -> str:
+        """Where the source is."""
+        return f"https://github.com/{self.owner}/{self.name}"
+
+    @property
+    def pages(self) -> str:
+        """Where GitHub Pages serves the book."""
+        host = f"{self.owner.lower()}.github.io"
+        return f"https://{host}/" if self.name.lower() == host else f"https://{host}/{self.name}/"
+
+
+def setup(app):
+    """Connect everything; Sphinx calls this."""
+    app.connect("config-inited", use_vendored_mathjax)
+    app.connect("html-page-context", leave_thebe_out, priority=600)
+    app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", mend_names)
+    app.connect("build-finished", keep_icons_in_use)
+    if text := os.environ.get("BOOK_REPOSITORY"):
+        repository = Repository.parse(text)
+        app.setup_extension("sphinx_sitemap")
+        app.setup_extension("sphinxext.opengraph")
+        app.connect("config-inited", lambda app, config: publish(config, repository))
+        app.connect("html-page-context", lead_buttons, priority=600)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def use_vendored_mathjax(app, config) -> None:
+    """Point pages at our copy of MathJax; if there is none, say what then needs a network."""
+    try:
+        vendored("mathjax")
+    except NotVendored as error:
+        print(
+            f"{error}\nThe book is built all the same, but whoever opens a page with formulas will need a network. "
+            "Build again when this is mended.",
+            file=sys.stderr,
+        )
+    else:
+        config.mathjax_path = f"../vendor/mathjax/{MATHJAX}"  # pages look in _static
+
+
+def copy_mathjax(app, exception) -> None:
+    """Put MathJax beside the pages, unless they load it from elsewhere."""
+    if not exception and app.builder.format == "html" and "://" not in app.config.mathjax_path:
+        put_mathjax(Path(app.outdir) / "vendor/mathjax")
+
+
+def put_mathjax(target: Path) -> None:
+    """Copy what pages load of MathJax: the package holds 24 MB, most of it for other uses."""
+    package = vendored("mathjax")
+    for source in [package / "LICENSE", *(file for glob in MATHJAX_FILES for file in (package / "es5").glob(glob))]:
+        file = target / source.relative_to(package).as_posix().removeprefix("es5/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(source.read_bytes())
+
+
+def leave_thebe_out(app, pagename, templatename, context, doctree) -> None:
+    """Leave out the scripts for cells that run in the page: they would come from a content network."""
+    for kind in ("script_files", "css_files"):
+        context[kind] = [file for file in context[kind] if "thebe" not in str(file)]
+
+
+def mend_names(app, exception) -> None:
+    """Let what a button is called and what stands on it be the same."""
+    for file in () if exception else Path(app.outdir).rglob("*.html"):
+        text = file.read_text(encoding="utf-8")
+        mended = text
+        for found, instead in MENDS.items():
+            mended = re.sub(found, instead, mended)
+        if mended != text:
+            file.write_text(mended, encoding="utf-8")
+
+
+def keep_icons_in_use(app, exception) -> None:
+    """Take the icons that no page and no script names out of the theme's Font Awesome: 1.5 MB become 0.1."""
+    site = Path(app.outdir)
+    script = site / "_static/scripts/fontawesome.js"
+    if exception or not script.exists():
+        return
+    texts = [*site.rglob("*.html"), *(file for file in site.glob("_static/**/*.js") if file != script)]
+    used = {name for file in texts for name in re.findall(r"\bfa-([a-z0-9-]+)", file.read_text(encoding="utf-8"))}
+    icon = re.compile(r'"?([\w-]+)"?:\[\d+,\d+,\[([^\]]*)\],"[0-9a-f]+",(?:"[^"]*"|\[[^\]]*\])\],?')
+
+    def kept(match: re.Match) -> str:
+        names = {match[1], *re.findall(r'"([\w-]+)"', match[2])}
+        return match[0] if names & used else ""
+
+    script.write_text(icon.sub(kept, script.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def publish(config, repository: Repository) -> None:
+    """Fill in everything that depends on where the repository and the site are."""
+    config.html_theme_options |= {
+        "repository_url": repository.address,
+        "repository_branch": "main",
+        "use_repository_button": True,
+        "use_edit_page_button": True,
+        "use_issues_button": True,
+        "launch_buttons": {
+            "notebook_interface": "jupyterlab",
+            "binderhub_url": "https://mybinder.org",
+            "colab_url": "https://colab.research.google.com",
+        },
+    }
+    config.html_baseurl = repository.pages
+    config.sitemap_url_scheme = "{link}"
+    config.sitemap_excludes = ["genindex.html", "search.html"]
+    config.ogp_site_url = repository.pages
+    config.ogp_site_name = config.html_title
+    config.ogp_image = f"{repository.pages}_static/social.png"
+    config.ogp_image_alt = "Five languages send their prompts to one server, which sends back their average."
+
+
+def lead_buttons(app, pagename, templatename, context, doctree) -> None:
+    """Lead the edit button of a chapter to its Markdown source, and Colab to the branch whose chapters install."""
+    for group in context["header_buttons"]:
+        for button in group.get("buttons", []):
+            if button.get("label") == "source-edit-button":
+                button["url"] = re.sub(r"\.ipynb$", ".md", button["url"])
+            elif "//colab." in button.get("url", ""):
+                button["url"] = button["url"].replace("/blob/main/", f"/blob/{COLAB_BRANCH}/")
