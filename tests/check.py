@@ -1,8 +1,11 @@
-"""Everything that must hold, in one command: ``python -m tests.check``.
+"""Everything that must hold, in one command: ``python -m tests.check``; in a minute, the most of it: ``--quick``.
 
-ruff, codespell, pytest, nbval over every notebook, and the browser tests over every page where there is a Chromium.
+ruff, codespell, pyright, one build of the pages for all tests, pytest, nbval over every notebook, and the browser tests
+over every page where there is a Chromium. Tests that need a graphics card run where there is one, and are named where
+there is none. ``--quick`` leaves out pages, notebooks, browser and every test marked as slow.
 """
 
+import argparse
 import os
 import subprocess
 import sys
@@ -14,24 +17,27 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 
+TWO = ["--numprocesses", "2", "--dist", "loadfile"]
 STEPS = {
     "ruff": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "spelling": ["codespell_lib"],
-    "pytest": ["pytest", "tests", "--ignore", "tests/browser"],
-    "notebooks": [
-        "pytest",
-        "--nbval",
-        "notebooks",
-        "--nbval-sanitize-with",
-        "tests/nbval.cfg",
-        "--numprocesses",
-        "2",
-        "--dist",
-        "loadfile",
-    ],
+    "types": ["pyright", "--pythonpath", sys.executable],
+    "pages": ["book.site.build", "--no-run", "--output"],
+    "pytest": ["pytest", "tests", "--ignore", "tests/browser", *TWO],
+    "notebooks": ["pytest", "--nbval", "notebooks", "--nbval-sanitize-with", "tests/nbval.cfg", *TWO],
     "browser": ["pytest", "tests/browser", "-rs"],
 }
+QUICK = {name: STEPS[name] for name in ("ruff", "ruff format", "spelling", "types", "pytest")}
+QUICK["pytest"] = [*QUICK["pytest"], "-m", "not slow and not browser and not notebooks and not gpu"]
+
+# Two processes with a thread for every core each would wait for one another most of the time.
+VARIABLES = {
+    "pages": {"BOOK_REPOSITORY": ""},
+    "pytest": {"OMP_NUM_THREADS": "1"},
+    "notebooks": {"OMP_NUM_THREADS": "1"},
+}
+NO_CARD = "needs a CUDA card"
 
 
 def seconds_by_notebook(report: Path) -> Counter:
@@ -50,21 +56,37 @@ def passed(report: Path) -> int:
     )
 
 
+def without_card(report: Path) -> list[str]:
+    """Name the tests of pytest's XML report that were skipped for want of a graphics card."""
+    cases = ElementTree.parse(report).iter("testcase")
+    skipped = {case: case.find("skipped") for case in cases}
+    return [case.get("name") for case, why in skipped.items() if why is not None and NO_CARD in why.get("message", "")]
+
+
 def main() -> int:
     """Run every step, even after one failed, and return 0 if all passed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="what takes at most a minute on two cores")
+    steps = QUICK if parser.parse_args().quick else STEPS
     failed, skipped, folder = [], [], tempfile.TemporaryDirectory()
-    for name, arguments in STEPS.items():
+    shared, started = dict(os.environ), time.perf_counter()
+    for name, arguments in steps.items():
         report = Path(folder.name) / f"{name}.xml"
         if arguments[0] == "pytest":
             arguments = [*arguments, "--junitxml", str(report)]
+        if name == "pages":
+            arguments = [*arguments, folder.name]
         print(f"== {name}", flush=True)
         began = time.perf_counter()
-        # Two kernels with a thread for every core each would wait for one another most of the time.
-        threads = {"OMP_NUM_THREADS": "1"} if name == "notebooks" else {}
-        code = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, env={**os.environ, **threads}).returncode
+        environment = {**shared, **VARIABLES.get(name, {})}
+        code = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, env=environment).returncode
+        if name == "pages" and not code:
+            shared["BOOK_SITE"] = f"{folder.name}/_build/html"
         if name == "notebooks" and report.exists():
             for notebook, seconds in sorted(seconds_by_notebook(report).items()):
                 print(f"{notebook}: {seconds:.0f} s")
+        if name == "pytest" and report.exists() and (unseen := without_card(report)):
+            skipped.append(f"{len(unseen)} tests for want of a graphics card ({', '.join(unseen)})")
         said = "failed" if code else "passed"
         if not code and report.exists() and not passed(report):
             said = "skipped as a whole, for the reason above,"
@@ -72,6 +94,7 @@ def main() -> int:
         print(f"== {name}: {said} in {time.perf_counter() - began:.0f} s", flush=True)
         if code:
             failed.append(name)
+    print(f"in all {time.perf_counter() - started:.0f} s")
     if skipped:
         print(f"not tested here: {', '.join(skipped)}")
     if failed:

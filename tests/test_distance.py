@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedprompt_helpers.distance import KINDS, language_distance, mean_distance
+from fedprompt_helpers.data.distance import KINDS, language_distance, mean_distance
 from fedprompt_helpers.errors import FedPromptError
 
 

@@ -1,7 +1,6 @@
 """Clients that fail and runs that are killed: really raised, really NaN, really kill -9."""
 
 import contextlib
-import dataclasses
 import json
 import os
 import pickle
@@ -17,11 +16,17 @@ from flwr.app import MessageType
 
 from fedprompt_helpers.config import RunConfig
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.federation import simulate
-from fedprompt_helpers.reporting import Progress
-from fedprompt_helpers.updates import from_record, to_record
+from fedprompt_helpers.federation.messages import from_record, to_record
+from fedprompt_helpers.progress import Progress
+from tests.apps import simulate
 
-CONFIG = RunConfig(languages=("en", "cy", "ga"), train_size=12, rounds=3, local_epochs=1, method="prompt-tuning")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def config(tiny_backbone):
+    sizes = {"train_size": 12, "dev_size": 12, "rounds": 3, "local_epochs": 1}
+    return RunConfig(languages=("en", "cy", "ga"), method="prompt-tuning", backbone=tiny_backbone, **sizes)
 
 
 def failing(how, clients=(1,), rounds=(2,)):
@@ -63,13 +68,13 @@ def failing(how, clients=(1,), rounds=(2,)):
         ("sends too few arrays", "other arrays"),
     ],
 )
-def test_the_round_goes_on_without_a_client_that(how, why, capsys):
-    outcome = simulate(CONFIG, mods=[failing(how)])
+def test_the_round_goes_on_without_a_client_that(how, why, config, capsys):
+    outcome = simulate(config, mods=[failing(how)])
     assert [len(entry["failed"]) for entry in outcome.rounds] == [0, 1, 0]
     (failure,) = outcome.rounds[1]["failed"]
     assert failure["client"] == 1
     assert why in failure["why"]
-    with Progress(CONFIG) as say:
+    with Progress(config) as say:
         for entry in outcome.rounds:
             say(entry)
     assert f"round 2: without client 1: it {failure['why']}" in capsys.readouterr().err
@@ -104,8 +109,8 @@ def spoiling(spoil, kind, clients=(1,), rounds=(2,)):
     ],
     ids=["no metrics", "no arrays", "no count", "negative count", "loss of nan"],
 )
-def test_the_round_goes_on_without_a_malformed_reply(spoil, why):
-    config = dataclasses.replace(CONFIG, rounds=2)
+def test_the_round_goes_on_without_a_malformed_reply(spoil, why, config):
+    config = config.replace(rounds=2)
     outcome = simulate(config, mods=[spoiling(spoil, MessageType.TRAIN)])
     (failure,) = outcome.rounds[1]["failed"]
     assert failure["client"] == 1
@@ -124,8 +129,8 @@ def nan_scores(content):
     [(nan_scores, "not finite"), (lambda content: content.pop("metrics"), None)],
     ids=["nan", "no metrics"],
 )
-def test_a_client_that_cannot_score_does_not_stop_the_run(spoil, why):
-    outcome = simulate(CONFIG, mods=[spoiling(spoil, MessageType.EVALUATE, rounds=(3,))])
+def test_a_client_that_cannot_score_does_not_stop_the_run(spoil, why, config):
+    outcome = simulate(config, mods=[spoiling(spoil, MessageType.EVALUATE, rounds=(3,))])
     assert len(outcome.rounds) == 3
     assert set(outcome.test) == {"en", "cy", "ga"}
     last = outcome.rounds[2]
@@ -139,7 +144,7 @@ def test_a_client_that_cannot_score_does_not_stop_the_run(spoil, why):
     assert outcome.best_round < 3  # a mean over fewer languages is not compared
 
 
-def test_a_client_that_dies_while_scoring_is_asked_again_and_counted(tmp_path):
+def test_a_client_that_dies_while_scoring_is_asked_again_and_counted(config, tmp_path):
     mark = tmp_path / "died"
 
     def dies_once(message, context, call_next):
@@ -149,31 +154,55 @@ def test_a_client_that_dies_while_scoring_is_asked_again_and_counted(tmp_path):
                 os.kill(os.getpid(), signal.SIGKILL)
         return call_next(message, context)
 
-    outcome = simulate(dataclasses.replace(CONFIG, rounds=1), mods=[dies_once])
+    outcome = simulate(config.replace(rounds=1), mods=[dies_once])
     (failure,) = outcome.rounds[0]["failed"]
     assert "its process died" in failure["why"]
     assert set(outcome.rounds[0]["dev"]) == {"en", "cy", "ga"}
 
 
-def test_too_few_clients_stop_the_run_and_the_same_call_goes_on(tmp_path):
-    whole = simulate(CONFIG)
+def test_too_few_clients_stop_the_run_and_the_same_call_goes_on(config, tmp_path):
+    whole = simulate(config)
     seen = []
     with pytest.raises(FedPromptError, match=r"round 2: only 1 of 3 clients.*finished rounds are kept"):
-        simulate(CONFIG, folder=tmp_path, mods=[failing("raises", clients=(0, 2))])
-    resumed = simulate(CONFIG, seen.append, folder=tmp_path)
+        simulate(config, folder=tmp_path, mods=[failing("raises", clients=(0, 2))])
+    resumed = simulate(config, seen.append, folder=tmp_path)
     assert [entry.get("resumed", False) for entry in seen] == [True, False, False]
     assert resumed.test == whole.test
 
 
-@pytest.mark.parametrize("damaged", [b"\x80\x04half", b"", b"\xff\xfe", pickle.dumps(1)])
-def test_a_damaged_checkpoint_means_starting_anew(damaged, tmp_path):
-    (tmp_path / "checkpoint.pickle").write_bytes(damaged)
-    assert len(simulate(dataclasses.replace(CONFIG, rounds=1), folder=tmp_path).rounds) == 1
+@pytest.mark.parametrize(
+    "damaged", [b"\x80\x04half", b"", b"\xff\xfe", b"[]", b'{"tensors": "../../x"}', pickle.dumps(1)]
+)
+def test_a_damaged_checkpoint_is_said_not_dropped(damaged, config, tmp_path):
+    (tmp_path / "round.json").write_bytes(damaged)
+    with pytest.raises(FedPromptError, match=r"--again") as said:
+        simulate(config.replace(rounds=1), folder=tmp_path)
+    assert "\n" not in str(said.value)
 
 
-def kill_and_resume(arguments: str, sign: str, folder):
+class Planted:
+    """A pickle that leaves a mark where it is loaded."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def test_nothing_in_a_runs_folder_is_executed(config, tmp_path):
+    for name in ("checkpoint.pickle", "round.pickle", "round-1.safetensors", "client-0-round-1.npz"):
+        (tmp_path / name).write_bytes(pickle.dumps(Planted(tmp_path / "executed")))
+    assert len(simulate(config.replace(rounds=1), folder=tmp_path).rounds) == 1
+    (tmp_path / "round-1.safetensors").write_bytes(pickle.dumps(Planted(tmp_path / "executed")))
+    with pytest.raises(FedPromptError, match="cannot be read"):
+        simulate(config.replace(rounds=2), folder=tmp_path)
+    assert not (tmp_path / "executed").exists()
+
+
+def kill_and_resume(arguments: str, sign: str, folder, backbone):
     """Give the records of a run and of one that was killed as soon as `sign` was there, then run again."""
-    command = [sys.executable, "-m", "fedprompt_helpers", "run", *arguments.split(), "--output"]
+    command = [sys.executable, "-m", "fedprompt_helpers", "run", *arguments.split(), "--backbone", backbone, "--output"]
     subprocess.run([*command, str(folder / "whole")], check=True, capture_output=True)
 
     process = subprocess.Popen([*command, str(folder / "killed")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -194,13 +223,22 @@ def kill_and_resume(arguments: str, sign: str, folder):
     return json.loads(a.read_text()), json.loads(b.read_text()), resumed.stderr
 
 
-def test_kill_9_and_the_same_command_gives_the_uninterrupted_result(tmp_path):
+@pytest.mark.parametrize(
+    "aggregation",
+    [
+        "--aggregation fedadam --server-learning-rate 0.01 --head local",
+        "--aggregation fedavgm --server-momentum 0.5",
+        "--aggregation fedavg-distance",
+    ],
+    ids=["fedadam and heads", "fedavgm", "distance"],
+)
+def test_kill_9_and_the_same_command_gives_the_uninterrupted_result(aggregation, tiny_backbone, tmp_path):
     # With a server that has a memory of its own (Adam), and clients that keep their heads to themselves.
     a, b, said = kill_and_resume(
-        "--languages en,cy --train-size 12 --rounds 4 --local-epochs 1 "
-        "--aggregation fedadam --server-learning-rate 0.01 --head local",
-        "checkpoint.pickle",
+        f"--languages en,cy --train-size 100 --dev-size 60 --rounds 12 --local-epochs 1 --patience 0 {aggregation}",
+        "round.json",
         tmp_path,
+        tiny_backbone,
     )
     assert "was finished before" in said
     for record in (a, b):
@@ -211,12 +249,13 @@ def test_kill_9_and_the_same_command_gives_the_uninterrupted_result(tmp_path):
     assert a["test"] == b["test"]
 
 
-def test_kill_9_while_languages_train_alone_keeps_those_that_are_finished(tmp_path):
+def test_kill_9_while_languages_train_alone_keeps_those_that_are_finished(tiny_backbone, tmp_path):
     languages = "en,cy,ga,is"
     a, b, _ = kill_and_resume(
-        f"--setting local --languages {languages} --train-size 12 --rounds 3 --local-epochs 1",
-        "[a-z][a-z].json",
+        f"--setting local --languages {languages} --train-size 200 --rounds 8 --local-epochs 2 --patience 0",
+        "alone-*.json",
         tmp_path,
+        tiny_backbone,
     )
     for record in (a, b):
         for epochs in record["epochs"].values():

@@ -5,15 +5,24 @@ import sys
 
 import numpy as np
 import pytest
-from flwr.app import MetricRecord, RecordDict
-from flwr.serverapp.strategy.strategy_utils import aggregate_arrayrecords
+from flwr.app import Context, Message, MetricRecord, RecordDict
+from flwr.serverapp.strategy import FedAvg
 
-from fedprompt_helpers import tuning
-from fedprompt_helpers.clients import load_clients
+from fedprompt_helpers.clients import derive_seed, model, part, scored_by, texts
 from fedprompt_helpers.config import RunConfig
+from fedprompt_helpers.data.tasks import load_task
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.federation import from_record, simulate, to_record
+from fedprompt_helpers.federation.client import client_app
+from fedprompt_helpers.federation.grid import ProcessGrid
+from fedprompt_helpers.federation.messages import from_record, to_record
+from fedprompt_helpers.federation.settings import write_settings
+from fedprompt_helpers.model import training
+from fedprompt_helpers.model.counting import backbone_digest
+from fedprompt_helpers.runs import server_app, simulate
+from tests import apps
 
+pytestmark = pytest.mark.slow
+LABELS = load_task("intents", ["en"]).labels
 CONFIG = RunConfig(languages=("en", "cy", "ga"), train_size=24, rounds=3, local_epochs=4, learning_rate=3e-3)
 
 
@@ -30,15 +39,14 @@ def test_it_learns_over_the_rounds(outcome):
 
 
 def test_every_language_is_scored_on_its_whole_test_split(outcome):
-    task = load_clients(CONFIG).task
+    task = load_task("intents", CONFIG.data.languages)
     assert list(outcome.test) == list(task.languages)
     for name, scores in outcome.test.items():
         assert scores["examples"] == len(task.data[name]["test"])
 
 
 def test_only_what_is_trained_travels(outcome):
-    model = load_clients(CONFIG).model
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    trainable = sum(p.numel() for p in model(CONFIG, LABELS).model.parameters() if p.requires_grad)
     assert outcome.message_parameters == trainable
     names = set(outcome.arrays)
     assert any("prompt_encoder" in name for name in names)
@@ -46,14 +54,12 @@ def test_only_what_is_trained_travels(outcome):
     assert not any("roberta" in name for name in names)
     for entry in outcome.rounds:
         for way in ("train_down", "train_up"):
-            assert 3 * 4 * trainable < entry["bytes"][way] < 3 * 4 * trainable * 1.02
+            assert 3 * 4 * trainable < entry["bytes"][way] < 3 * 4 * trainable * 1.03
 
 
 def test_the_backbone_is_bit_identical_in_every_process(outcome):
-    from fedprompt_helpers.accounting import backbone_digest
-
-    assert len(outcome.client_digests) == 3
-    assert set(outcome.client_digests) == {backbone_digest(load_clients(CONFIG).model)}
+    assert len(outcome.client_digests) == 4  # the server's and three clients'
+    assert set(outcome.client_digests) == {backbone_digest(model(CONFIG, LABELS).model)}
 
 
 def test_the_same_seed_gives_the_same_federation(outcome):
@@ -66,31 +72,44 @@ def test_fedavg_by_hand_equals_flowers():
     rng = np.random.default_rng(0)
     arrays = [{"a": rng.normal(size=(4, 3)).astype(np.float32)} for _ in range(3)]
     examples = [10, 30, 60]
-    replies = [
-        RecordDict({"arrays": to_record(a), "metrics": MetricRecord({"num-examples": n})})
-        for a, n in zip(arrays, examples, strict=True)
-    ]
-    averaged = aggregate_arrayrecords(replies, "num-examples")  # what FedAvg.aggregate_train calls
+    ProcessGrid(client_app, 1, workers=0)  # tells Flower who is sending
+    replies = []
+    for sent, n in zip(arrays, examples, strict=True):
+        asked = Message(RecordDict({}), dst_node_id=1, message_type="train")
+        metrics = MetricRecord({"num-examples": n})
+        replies.append(Message(RecordDict({"arrays": to_record(sent), "metrics": metrics}), reply_to=asked))
+    averaged, _ = FedAvg().aggregate_train(1, replies)
     by_hand = sum(n * a["a"] for a, n in zip(arrays, examples, strict=True)) / 100
     np.testing.assert_allclose(from_record(averaged)["a"], by_hand, rtol=1e-6)
+
+
+def test_the_two_apps_run_on_a_grid_as_flower_calls_them(outcome):
+    grid = ProcessGrid(client_app, 3, run_config=write_settings(CONFIG))
+    try:
+        context = Context(1, 0, {}, RecordDict(), write_settings(CONFIG))
+        server_app(grid, context)
+    finally:
+        grid.close()
+    assert '"best_round": ' + str(outcome.best_round) in context.state["outcome"]["facts"]
+    again = from_record(context.state["arrays"])
+    assert all(np.array_equal(again[name], outcome.arrays[name]) for name in again)
 
 
 def test_a_round_equals_the_same_steps_in_a_plain_loop(outcome):
     """One client, one round: the federation does what training alone does."""
     config = RunConfig(languages=("cy",), train_size=16, rounds=1, local_epochs=1, precision="float32")
-    from fedprompt_helpers.clients import derive_seed
-
     federated = simulate(config).arrays
-    clients = load_clients(config)
-    tuning.train(clients.model, clients.train[0], epochs=1, batch_size=8, seed=derive_seed(0, 1, 0))
-    alone = tuning.trainable_arrays(clients.model)
+    frozen, held = model(config, LABELS), part(config, 0, LABELS)
+    training.set_arrays(frozen.model, frozen.initial)
+    training.train(frozen.model, held.train, epochs=1, batch_size=8, seed=derive_seed(0, 1, 0))
+    alone = training.get_arrays(frozen.model)
     for name in alone:
         np.testing.assert_allclose(federated[name], alone[name], atol=2e-4)
 
 
-def test_spawned_processes_give_what_forked_ones_give(monkeypatch):
+def test_spawned_processes_give_what_forked_ones_give(monkeypatch, tiny_backbone):
     """What macOS and Windows do; it also proves that the app travels, mods defined in a test included."""
-    config = RunConfig(languages=("en", "cy"), train_size=12, rounds=1, local_epochs=1)
+    config = RunConfig(languages=("en", "cy"), train_size=12, rounds=1, local_epochs=1, backbone=tiny_backbone)
     losses = []
 
     def mod(message, context, call_next):
@@ -102,9 +121,9 @@ def test_spawned_processes_give_what_forked_ones_give(monkeypatch):
     def keep(entry):
         losses.append(entry["train_loss"])
 
-    forked = simulate(config, keep, mods=[mod])
+    forked = apps.simulate(config, keep, mods=[mod])
     monkeypatch.setenv("FEDPROMPT_START_METHOD", "spawn")
-    spawned = simulate(config, keep, mods=[mod])
+    spawned = apps.simulate(config, keep, mods=[mod])
     assert losses[0] == losses[1] > 100
     assert spawned.test == forked.test
     assert all(np.array_equal(spawned.arrays[name], forked.arrays[name]) for name in forked.arrays)
@@ -121,8 +140,8 @@ def test_a_language_is_scored_by_the_client_that_holds_it():
     config = RunConfig(
         languages=("en", "cy", "ga"), partition="mapping", mapping=mapping, train_size=12, rounds=1, personal_epochs=1
     )
-    clients = load_clients(config)
-    assert [clients.languages_of(client) for client in (0, 1)] == [["en", "ga"], ["cy"]]
+    assert [scored_by(config, client) for client in (0, 1)] == [("en", "ga"), ("cy",)]
+    assert [list(texts(config, client, LABELS)[0].data) for client in (0, 1)] == [["en", "ga"], ["cy"]]
     assert set(simulate(config).test) == {"en", "cy", "ga"}
 
 
@@ -133,6 +152,9 @@ def test_a_language_is_scored_by_the_client_that_holds_it():
 def test_own_models_are_refused_where_nobody_could_score_them(own, more):
     with pytest.raises(FedPromptError, match=r"one client|unseen"):
         RunConfig(languages=("en", "cy", "ga"), **own, **more)
+
+
+SMALL = {"train_size": 12, "dev_size": 12, "rounds": 1, "local_epochs": 1}
 
 
 @pytest.mark.parametrize(
@@ -153,16 +175,16 @@ def test_own_models_are_refused_where_nobody_could_score_them(own, more):
     ],
     ids=lambda more: "-".join(map(str, more.values())),
 )
-def test_every_strategy_precision_and_method_runs(more):
+def test_every_strategy_precision_and_method_runs(more, tiny_backbone):
     languages = ("en", "cy", "ga", "de")
-    outcome = simulate(RunConfig(**({"languages": languages, "train_size": 12, "rounds": 1, "local_epochs": 1} | more)))
+    outcome = simulate(RunConfig(**({"languages": languages, "backbone": tiny_backbone} | SMALL | more)))
     assert set(outcome.test) == set(languages)
     assert not outcome.rounds[0]["failed"]
     per_number = {"float16": 2, "int8": 1}.get(more.get("update_precision"), 4)
     for size in outcome.rounds[0]["client_bytes"]["train_up"]:
-        assert size == pytest.approx(per_number * outcome.message_parameters, rel=0.03)
+        assert 0 < size - per_number * outcome.message_parameters < 16_000
     down = 4 if per_number == 4 else 2
     for way in ("train_down", "evaluate_down"):
         for size in outcome.rounds[0]["client_bytes"][way]:
-            assert size == pytest.approx(down * outcome.message_parameters, rel=0.03)
+            assert 0 < size - down * outcome.message_parameters < 16_000
     assert all(array.dtype == np.float32 and np.isfinite(array).all() for array in outcome.arrays.values())

@@ -1,103 +1,79 @@
-"""The sentences of the intents task: real corpus, every language, two seeds."""
+"""The voice commands: the files that are shipped, read without their maker, and the maker, which needs the corpus."""
 
+import csv
 import re
 from collections import defaultdict
 from itertools import chain, islice
 
 import pytest
-from hassil.parse_expression import parse_sentence
-from hassil.sample import sample_expression
-from home_assistant_intents import get_intents
 
-from fedprompt_helpers import intents
+from fedprompt_helpers.data.corpora import CORPORA, SPLITS
+from fedprompt_helpers.data.loading import find_folder
 
-CASES = [(language, seed) for language in intents.languages() for seed in (0, 1)]
-
-
-OF = {
-    "sentence": lambda row, grammar: intents.normalise(row.text),
-    "template": lambda row, grammar: row.template,
-    "pattern": lambda row, grammar: intents.normalise(grammar.fixed(row.pattern)),
-}
+FOLDER = find_folder(CORPORA["intents"], None)
+LANGUAGES, LABELS = tuple(CORPORA["intents"].rows), CORPORA["intents"].labels
 
 
-def squeeze(text):
-    return "".join(text.split()).casefold()
+def shipped(language):
+    """Rows of all three files, each with its split."""
+    for split in SPLITS:
+        with (FOLDER / language / f"{split}.tsv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file, dialect="excel-tab"):
+                yield row | {"split": split}
 
 
-def entries(table):
-    """All words of a lexicon table, whatever their class."""
-    return set(table) if isinstance(table, list) else set(chain(*table.values()))
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("column", ["text", "template"])
+def test_no_sentence_and_no_template_is_in_two_splits(language, column):
+    splits = defaultdict(set)
+    for row in shipped(language):
+        splits[row[column].casefold()].add(row["split"])
+    assert {key for key, found in splits.items() if len(found) > 1} == set()
 
 
-@pytest.mark.parametrize(("language", "seed"), CASES)
-@pytest.mark.parametrize("what", OF)
-def test_nothing_is_in_two_splits(language, seed, what):
-    splits, grammar = defaultdict(set), intents._Grammar(language)
-    for row in intents.rows(language, seed):
-        splits[OF[what](row, grammar)].add(row.split)
-    assert {key: found for key, found in splits.items() if len(found) > 1} == {}
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_files_are_plain_with_a_sentence_once_and_under_one_label(language):
+    rows = list(shipped(language))
+    assert len({row["text"].casefold() for row in rows}) == len(rows)
+    assert {row["label"] for row in rows} <= set(LABELS)
+    assert all(list(row) == ["text", "label", "template", "split"] and row["template"] for row in rows)
+    for split in SPLITS:
+        content = (FOLDER / language / f"{split}.tsv").read_bytes()
+        assert content.startswith(b"text\tlabel\ttemplate\n") and content.endswith(b"\n")
+        assert b'"' not in content and b"\r" not in content
 
 
-@pytest.mark.parametrize(("language", "seed"), CASES)
-def test_a_sentence_appears_once_and_has_one_label(language, seed):
-    keys = [intents.normalise(row.text) for row in intents.rows(language, seed)]
-    assert len(keys) == len(set(keys))
-
-
-def test_a_sentence_of_two_intents_is_left_out():
-    """Bengali "what is the temperature" is a question about the weather and about the room."""
-    intent_data = get_intents("bn")["intents"]
-    for label in ("GetWeather", "ClimateGetTemperature"):
-        assert any("তাপমাত্রা কত" in text for block in intent_data[f"Hass{label}"]["data"] for text in block["sentences"])
-    for seed in range(3):
-        assert "তাপমাত্রা কত" not in {row.text for row in intents.rows("bn", seed)}
-
-
-@pytest.mark.parametrize("language", ["sw", "ga", "af", "bn", "lb"])
-def test_training_templates_expanded_in_full_do_not_reach_dev_or_test(language):
-    """The check is by hassil's own full expansion, not by the matcher that made the split."""
-    rows = intents.rows(language)
-    bodies = get_intents(language)["expansion_rules"] | intents.lexicon()[language].get("rules", {})
-    rules = {name: parse_sentence(body) for name, body in bodies.items()}
-    held_out = {squeeze(row.pattern): row.pattern for row in rows if row.split != "train"}
-    expanded = 0
-    for template in sorted({row.template for row in rows if row.split == "train"}):
-        expression = parse_sentence(template).expression
-        for pattern in islice(sample_expression(expression, expansion_rules=rules, expand_lists=False), 50_000):
-            expanded += 1
-            assert squeeze(pattern) not in held_out, (template, pattern)
-    assert expanded > len(held_out)
-
-
-@pytest.mark.parametrize(("language", "seed"), CASES)
-def test_every_class_of_dev_and_test_is_in_train(language, seed):
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_class_of_dev_and_test_is_in_train(language):
     labels = defaultdict(set)
-    for row in intents.rows(language, seed):
-        labels[row.split].add(row.label)
-    assert labels["dev"] <= labels["train"] and labels["test"] <= labels["train"] <= set(intents.LABELS)
+    for row in shipped(language):
+        labels[row["split"]].add(row["label"])
+    assert labels["dev"] <= labels["train"] and labels["test"] <= labels["train"]
 
 
-@pytest.mark.parametrize("language", intents.languages())
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_sentences_are_plain_text(language):
-    for row in intents.rows(language):
-        assert not re.search(r"[][{}()<>|/\\_]|\s\s|^\s|\s$|%\||[\u200b-\u200d\ufeff](\s|$)", row.text), row
-        assert re.search(r"\w", row.text), row
+    for row in shipped(language):
+        wrong = r"[][{}()<>|/\\_]|\s\s|^\s|\s$|%\||[\u200b-\u200d\ufeff](\s|$)"
+        assert not re.search(wrong, row["text"]), row
+        assert re.search(r"\w", row["text"]), row
 
 
-@pytest.mark.parametrize("language", intents.languages())
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_no_class_crowds_out_the_others(language):
-    rows = [row for row in intents.rows(language) if row.split == "train"]
-    sizes = [sum(row.label == label for row in rows) for label in {row.label for row in rows}]
-    assert max(sizes) <= intents.CLASS_CAP["train"]
-    assert len(rows) <= intents.BUDGET["train"]
+    labels = [row["label"] for row in shipped(language) if row["split"] == "train"]
+    assert max(labels.count(label) for label in set(labels)) <= 40 and len(labels) <= 300
+
+
+def test_every_folder_is_a_language_of_the_corpus():
+    assert {path.name for path in FOLDER.iterdir()} == set(LANGUAGES)
 
 
 def test_templates_give_several_sentences_where_they_can():
     counts = defaultdict(int)
-    for row in intents.rows("en"):
-        if row.split == "train" and row.label == "StartTimer":
-            counts[row.template] += 1
+    for row in shipped("en"):
+        if row["split"] == "train" and row["label"] == "StartTimer":
+            counts[row["template"]] += 1
     assert min(counts.values()) >= 2 and len(counts) >= 5
 
 
@@ -116,11 +92,102 @@ def test_templates_give_several_sentences_where_they_can():
     ],
 )
 def test_slot_words_agree_with_what_stands_before_them(language, wrong):
-    assert [row.text for row in intents.rows(language) if re.search(wrong, row.text)] == []
+    assert [row["text"] for row in shipped(language) if re.search(wrong, row["text"])] == []
 
 
-@pytest.mark.parametrize("language", intents.languages())
-def test_a_device_fits_its_command(language):
+# The maker: real corpus, every language, two seeds.
+
+
+@pytest.fixture(scope="module")
+def intents():
+    pytest.importorskip("hassil", reason="makes the sentences, which are shipped: pip install .[book]")
+    from book.tools import make_intents
+
+    return make_intents
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["cy", "sw"])
+def test_the_maker_writes_what_is_shipped(intents, language):
+    for split, content in intents.files(language).items():
+        assert (FOLDER / language / f"{split}.tsv").read_bytes() == content.encode()
+
+
+@pytest.mark.slow
+def test_the_maker_writes_beside_the_package_and_names_a_new_size(intents, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(intents, "FOLDER", tmp_path)
+    intents.main(["sw"])
+    assert capsys.readouterr().out == "sw = [56, 22, 40]\n"
+    assert sorted(path.name for path in (tmp_path / "sw").iterdir()) == ["dev.tsv", "test.tsv", "train.tsv"]
+    with pytest.raises(intents.FedPromptError, match=r"unknown language of lexicon.toml 'xx'"):
+        intents.main(["xx"])
+    monkeypatch.setattr(intents, "version", lambda package: "2030.1.1")
+    with pytest.raises(intents.FedPromptError, match=r"2030.1.1 is installed, but corpora.toml says .* 2026.10.27"):
+        intents.main(["sw"])
+
+
+CASES = [(language, seed) for language in LANGUAGES for seed in (0, 1)]
+
+
+def squeeze(text):
+    return "".join(text.split()).casefold()
+
+
+def entries(table):
+    """All words of a lexicon table, whatever their class."""
+    return set(table) if isinstance(table, list) else set(chain(*table.values()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("language", "seed"), CASES)
+def test_nothing_is_in_two_splits(intents, language, seed):
+    splits, grammar = defaultdict(set), intents._Grammar(language)
+    for row in intents.rows(language, seed):
+        pattern = intents.normalise(grammar.fixed(row.pattern))
+        for key in (("sentence", intents.normalise(row.text)), ("template", row.template), ("pattern", pattern)):
+            splits[key].add(row.split)
+    assert {key: found for key, found in splits.items() if len(found) > 1} == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("language", "seed"), CASES)
+def test_a_sentence_appears_once_and_has_one_label(intents, language, seed):
+    keys = [intents.normalise(row.text) for row in intents.rows(language, seed)]
+    assert len(keys) == len(set(keys))
+
+
+@pytest.mark.slow
+def test_a_sentence_of_two_intents_is_left_out(intents):
+    """Bengali "what is the temperature" is a question about the weather and about the room."""
+    intent_data = intents.get_intents("bn")["intents"]
+    for label in ("GetWeather", "ClimateGetTemperature"):
+        assert any("তাপমাত্রা কত" in text for block in intent_data[f"Hass{label}"]["data"] for text in block["sentences"])
+    for seed in range(3):
+        assert "তাপমাত্রা কত" not in {row.text for row in intents.rows("bn", seed)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["sw", "ga", "af", "bn", "lb"])
+def test_training_templates_expanded_in_full_do_not_reach_dev_or_test(intents, language):
+    """The check is by hassil's own full expansion, not by the matcher that made the split."""
+    from hassil.sample import sample_expression
+
+    rows = intents.rows(language)
+    bodies = intents.get_intents(language)["expansion_rules"] | intents.lexicon()[language].get("rules", {})
+    rules = {name: intents.parse_sentence(body) for name, body in bodies.items()}
+    held_out = {squeeze(row.pattern): row.pattern for row in rows if row.split != "train"}
+    expanded = 0
+    for template in sorted({row.template for row in rows if row.split == "train"}):
+        expression = intents.parse_sentence(template).expression
+        for pattern in islice(sample_expression(expression, expansion_rules=rules, expand_lists=False), 50_000):
+            expanded += 1
+            assert squeeze(pattern) not in held_out, (template, pattern)
+    assert expanded > len(held_out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_device_fits_its_command(intents, language):
     """A name in a template for covers is a cover, and so on for media players and vacuums."""
     words = intents.lexicon()[language]["words"]
     for label, kind in [("MediaPause", "media_player"), ("MediaNext", "media_player"), ("VacuumStart", "vacuum")]:
@@ -129,12 +196,18 @@ def test_a_device_fits_its_command(language):
             assert any(word in row.text for word in entries(words[kind])), row
 
 
-@pytest.mark.parametrize("language", intents.languages())
-def test_the_lexicon_only_narrows_the_corpus(language):
+@pytest.mark.slow
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_lexicon_only_narrows_the_corpus(intents, language):
     """What an overridden rule makes, the rule of the corpus makes too; listed values are the corpus's."""
-    corpus, lexicon = get_intents(language), intents.lexicon()[language]
-    own = {name: parse_sentence(body) for name, body in (corpus["expansion_rules"] | lexicon.get("rules", {})).items()}
-    theirs = {name: parse_sentence(body) for name, body in corpus["expansion_rules"].items()}
+    from hassil.sample import sample_expression
+
+    corpus, lexicon = intents.get_intents(language), intents.lexicon()[language]
+    own = {
+        name: intents.parse_sentence(body)
+        for name, body in (corpus["expansion_rules"] | lexicon.get("rules", {})).items()
+    }
+    theirs = {name: intents.parse_sentence(body) for name, body in corpus["expansion_rules"].items()}
     for name in lexicon.get("rules", {}):
         missing = set(map(squeeze, sample_expression(own[name].expression, expansion_rules=own, expand_lists=False)))
         for text in sample_expression(theirs[name].expression, expansion_rules=theirs, expand_lists=False):
@@ -143,16 +216,26 @@ def test_the_lexicon_only_narrows_the_corpus(language):
                 break
         assert missing == set(), name
     if table := lexicon["words"].get("cover_classes"):
-        values = [parse_sentence(value["in"]).expression for value in corpus["lists"]["cover_classes"]["values"]]
+        values = [
+            intents.parse_sentence(value["in"]).expression for value in corpus["lists"]["cover_classes"]["values"]
+        ]
         made = {squeeze(text) for value in values for text in sample_expression(value, expansion_rules=theirs)}
         assert set(map(squeeze, entries(table))) <= made
 
 
-@pytest.mark.parametrize("language", intents.languages())
-def test_lexicon_words_are_written_once_and_clean(language):
+@pytest.mark.slow
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_lexicon_words_are_written_once_and_clean(intents, language):
     words = intents.lexicon()[language]["words"]
     assert len(set(words) & {"area", "light", "switch", "fan", "media_player", "climate", "cover"}) == 7
     for table in words.values():
         for entries in [table] if isinstance(table, list) else table.values():
             assert len(entries) == len(set(entries))
             assert all(word == " ".join(word.split()) and "_" not in word for word in entries)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_train_has_every_class_that_the_corpus_has(intents, language):
+    corpus = {label for label in LABELS if f"Hass{label}" in intents.get_intents(language)["intents"]}
+    assert {row["label"] for row in shipped(language) if row["split"] == "train"} == corpus

@@ -1,5 +1,6 @@
 """Who holds what: every example with exactly one client, whatever the scheme, the clients, alpha and the seed."""
 
+import time
 from collections import Counter
 
 import numpy as np
@@ -8,9 +9,10 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedprompt_helpers.config import SCHEMES
+from fedprompt_helpers.data.partition import MOST_CLIENTS, counts, mean_total_variation, partition
+from fedprompt_helpers.data.tasks import Task
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.partition import SCHEMES, counts, mean_total_variation, partition, pool
-from fedprompt_helpers.tasks import Task
 
 LABELS = ("TurnOn", "TurnOff", "GetWeather")
 CODES = ("sw", "cy", "af", "ga", "eu")  # not in alphabetical order
@@ -30,6 +32,12 @@ def make_task(sizes, rng=None):
 
 def rows(dataset):
     return list(zip(dataset["text"], dataset["label"], dataset["language"], strict=True))
+
+
+def everything_of(task):
+    """All training examples of a task, language by language."""
+    splits = [(language, task.data[language]["train"]) for language in task.languages]
+    return [(*pair, language) for language, x in splits for pair in zip(x["text"], x["label"], strict=True)]
 
 
 @st.composite
@@ -54,7 +62,7 @@ def cases(draw):
 @given(cases())
 def test_every_example_lands_with_exactly_one_client(case):
     task, scheme, arguments = case
-    everything = rows(pool(task))
+    everything = everything_of(task)
     assert len(set(everything)) == sum(len(task.data[language]["train"]) for language in task.languages)
     try:
         parts = partition(task, scheme, **arguments)
@@ -80,12 +88,12 @@ def test_counts_add_up(case):
         parts = partition(task, scheme, **arguments)
     except FedPromptError:
         return
-    everything = pool(task)
+    everything = {"label": [row[1] for row in everything_of(task)], "language": [row[2] for row in everything_of(task)]}
     for by, names in (("label", range(len(LABELS))), ("language", task.languages)):
         table = counts(parts, task, by)
         assert table.shape == (len(parts), len(names)) and table.dtype == np.int64
         assert table.sum(axis=1).tolist() == [len(part) for part in parts]
-        assert table.sum(axis=0).tolist() == [list(everything[by]).count(name) for name in names]
+        assert table.sum(axis=0).tolist() == [everything[by].count(name) for name in names]
 
 
 def test_another_seed_gives_other_parts():
@@ -172,6 +180,27 @@ def test_mistakes_are_told_in_one_line_with_a_next_step(scheme, arguments, messa
     with pytest.raises(FedPromptError, match=message) as caught:
         partition(make_task([6, 6, 6]), scheme, **arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("number", [10**6, 10**12, 2**70])
+def test_a_huge_number_of_clients_is_refused_before_anything_is_allocated(scheme, number):
+    arguments = {"alpha": 1.0} if scheme.startswith("dirichlet") else {}
+    arguments |= {"mapping": [["sw", "cy"]]} if scheme == "mapping" else {}
+    began = time.perf_counter()
+    with pytest.raises(FedPromptError, match=f"{number} clients for 36 training examples"):
+        partition(make_task([18, 18]), scheme, clients=number, **arguments)
+    assert time.perf_counter() - began < 1
+
+
+def test_more_clients_than_anybody_simulates_are_refused():
+    class Huge(list):
+        def __len__(self):
+            return 10**9
+
+    task = Task("intents", ("sw",), LABELS, {"sw": {"train": Huge()}})
+    with pytest.raises(FedPromptError, match=r"clients is 100001; it must be at most 100,000: use fewer clients"):
+        partition(task, "iid", clients=MOST_CLIENTS + 1)
 
 
 def test_a_language_without_examples_is_named():

@@ -11,10 +11,10 @@ import yaml
 from bs4 import BeautifulSoup
 from pypdf import PdfReader
 
-from book.chromium import NoChromium, chromium
-from book.pdf import write_pdf
-from book.print_page import fold, read_book, relink
-from book.vendor import NotVendored, vendored
+from book.site.chromium import NoChromium, chromium
+from book.site.pdf import write_pdf
+from book.site.print_page import fold, read_book, relink
+from book.site.vendor import NotVendored, vendored
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["book/glossary", "notebooks/04_fedavg"]
@@ -127,7 +127,7 @@ def test_only_solutions_open_and_drawing_code_goes():
 
 
 def test_a_book_that_was_not_built_and_a_missing_browser_are_named(tmp_path, monkeypatch):
-    result = subprocess.run([sys.executable, "-m", "book.pdf", tmp_path], cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-m", "book.site.pdf", tmp_path], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1 and "build the book first" in result.stderr
     monkeypatch.setenv("CHROMIUM", str(tmp_path / "nothing"))
     with pytest.raises(NoChromium, match="CHROMIUM"):

@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
-from fedprompt_helpers import results_explorer as module
+from book.research import explorer
+from book.research.explorer import explorer_data, majority_macro_f1, sweep_data
+from book.research.results import half_interval, table
+from book.research.sweeps import has_record, read_sweep
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.results import half_interval, table
-from fedprompt_helpers.results_explorer import explorer_data, majority_macro_f1, results_explorer
-from fedprompt_helpers.sweeps import has_record, read_sweep
+from fedprompt_helpers.widgets.base import read
+from fedprompt_helpers.widgets.results_explorer import MEASURES, results_explorer
 from tests.pages import Page, needs_node, node
 
 RESULTS = Path(__file__).resolve().parent.parent / "book/results"
@@ -69,7 +71,7 @@ console.log(JSON.stringify(INPUT.settings.map(setting => {
 
 @pytest.fixture(scope="module")
 def page():
-    return results_explorer(SWEEPS, RECORDS, first=MAIN).data
+    return results_explorer(explorer_data(SWEEPS, RECORDS), first=MAIN).data
 
 
 def shown(page, settings):
@@ -86,7 +88,7 @@ def close(text, value, digits=3):
 
 @each_sweep
 def test_embedded_scores_are_those_of_the_table(sweep):
-    data, due = explorer_data(sweep, RECORDS), table(sweep, RECORDS)
+    data, due = sweep_data(sweep, RECORDS), table(sweep, RECORDS)
     assert data["question"] == sweep.question
     for name, share in data["majority"]["accuracy"].items():
         assert share == pytest.approx(due.iloc[0][name], abs=1e-5)
@@ -106,20 +108,20 @@ def test_embedded_scores_are_those_of_the_table(sweep):
 
 def test_settings_are_told_apart_by_name():
     for sweep in RECORDED:
-        names = [setting["name"] for setting in explorer_data(sweep, RECORDS)["settings"]]
+        names = [setting["name"] for setting in sweep_data(sweep, RECORDS)["settings"]]
         assert len(set(names)) == len(names)
     points = [{"label": "a", "size": 8, "alpha": float("nan")}, {"label": "a", "size": "all", "alpha": float("nan")}]
     points += [{"label": "b", "size": 8, "alpha": 0.5}, {"label": "c", "size": 8, "alpha": 0.5}]
-    assert module._names(points, ["size", "alpha"]) == ["a, size 8", "a, size all", "b", "c"]
-    assert [module._base(points, point, "a", ["size", "alpha"]) for point in points] == [None, None, 0, 0]
+    assert explorer._names(points, ["size", "alpha"]) == ["a, size 8", "a, size all", "b", "c"]
+    assert [explorer._base(points, point, "a", ["size", "alpha"]) for point in points] == [None, None, 0, 0]
 
 
 @needs_node
 @each_sweep
 def test_the_page_shows_the_table(page, sweep):
     due, stem = table(sweep, RECORDS), sweep.path.stem
-    languages = explorer_data(sweep, RECORDS)["languages"]
-    views = [(stem, m, x, g) for m in module.MEASURES for x in ("", *languages) for g in (False, True)]
+    languages = sweep_data(sweep, RECORDS)["languages"]
+    views = [(stem, m, x, g) for m in MEASURES for x in ("", *languages) for g in (False, True)]
     found = dict(zip(views, shown(page, views), strict=True))
     majority, rows = due.iloc[0], due.iloc[1:]
     for (_, measure, language, gain), view in found.items():
@@ -167,12 +169,14 @@ def test_the_language_is_kept_if_the_next_sweep_has_it(page):
 
 
 @needs_node
-def test_the_formula_in_javascript_is_that_of_the_tables():
+def test_the_formula_in_javascript_is_that_of_the_tables(page):
     rng = np.random.default_rng(0)
     cases = [rng.random(n).round(5).tolist() for n in (1, 2, 3, 5)]
-    t = Page(results_explorer(SWEEPS, RECORDS).data).payload()["t"] | {"5": 2.776445}
+    t = Page(page).payload()["t"] | {"5": 2.776445}
     assert t["3"] == 4.302653
-    program = module._FORMULA + "console.log(JSON.stringify(INPUT.cases.map(x => [mean(x), half(x, INPUT.t)])));"
+    program = (
+        read("results_formula.js") + "console.log(JSON.stringify(INPUT.cases.map(x => [mean(x), half(x, INPUT.t)])));"
+    )
     for case, (middle, half) in zip(cases, node(program, {"cases": cases, "t": t}), strict=True):
         assert middle == pytest.approx(np.mean(case))
         assert half is None if len(case) == 1 else half == pytest.approx(half_interval(case))
@@ -184,7 +188,7 @@ def test_gains_are_paired_by_seed_and_language():
     row = {"seeds": [0, 1, 2], "base": 0, "accuracy": {"x": [0.6, 0.9, 0.4], "y": [0.7, 0.9, 0.5]}}
     sweep = {"languages": ["x", "y"], "settings": [base, row]}
     program = (
-        module._FORMULA
+        read("results_formula.js")
         + "const {sweep} = INPUT, row = sweep.settings[1];"
         + ("console.log(JSON.stringify(['', 'x'].map(l => [...values(sweep, row, 'accuracy', l, true)])));")
     )
@@ -205,7 +209,7 @@ def test_majority_macro_f1_is_an_upper_limit():
 
 
 def test_small_the_same_every_time_and_without_network(page):
-    assert results_explorer(SWEEPS, RECORDS, first=MAIN).data == page
+    assert results_explorer(Page(page).payload()["sweeps"], first=MAIN).data == page
     assert len(page.encode()) < 150_000
     without = page.replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"https?:|//cdn|\bid=|\burl\(|import\(|fetch\(", without)
@@ -227,13 +231,18 @@ def test_text_of_a_sweep_cannot_leave_its_place(tmp_path):
     text = (RESULTS / "sweeps" / f"{MAIN}.toml").read_text(encoding="utf-8")
     path = tmp_path / f"{MAIN}.toml"
     path.write_text(re.sub("(?m)^question = .*$", 'question = "</script><b>&"', text), encoding="utf-8")
-    made = results_explorer([read_sweep(path)], RECORDS).data
+    made = results_explorer(explorer_data([read_sweep(path)], RECORDS)).data
     assert "</script><b>" not in made and "&lt;/script&gt;&lt;b&gt;&amp;" in made
     assert Page(made).payload()["sweeps"][MAIN]["question"] == "</script><b>&"
 
 
 def test_mistakes_are_told(tmp_path):
     with pytest.raises(FedPromptError, match="no sweep given has a run record"):
-        results_explorer(SWEEPS, tmp_path)
-    with pytest.raises(FedPromptError, match="sweep"):
-        results_explorer(SWEEPS, RECORDS, first="no_such_sweep")
+        explorer_data(SWEEPS, tmp_path)
+    with pytest.raises(FedPromptError, match="no question to show"):
+        results_explorer({})
+    with pytest.raises(FedPromptError, match="the question 'mine' lacks languages, majority, settings"):
+        results_explorer({"mine": {"question": "Why?"}})
+    given = {"mine": {"question": "Why?", "languages": [], "majority": {}, "settings": []}}
+    with pytest.raises(FedPromptError, match="unknown question 'no_such'"):
+        results_explorer(given, first="no_such")

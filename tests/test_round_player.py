@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedprompt_helpers import round_player as module
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.plots import PALETTE
-from fedprompt_helpers.round_player import round_player
+from fedprompt_helpers.widgets.round_player import _FLOOR, _RISE, _project, round_player
 from tests.pages import Page, needs_node, node
 
 # As much of a page as the script asks for: parts that remember what was set, a clock that is moved by hand.
@@ -33,7 +32,7 @@ const wait = ms => { for (let i = 0; waiting && i < ms / 50; i++) { const act = 
   act(clock += 50); } };
 const press = name => parts.form.elements[name].listeners.click();
 const slide = to => { parts.form.elements.round.value = to; parts.form.elements.round.listeners.input(); };
-const close = on => { parts.form.elements.close.checked = on; parts.form.elements.close.listeners.change(); };
+const close = on => { parts.form.elements.close.checked = on; parts.form.listeners.input(); };
 const state = () => ({round: parts.form.elements.round.value, text: parts.form.elements.round.ariaValueText,
   said: part('.fp-said').textContent, live: part('.fp-said').ariaLive, play: parts.form.elements.play.textContent,
   hidden: parts.form.elements.play.hidden, form: parts.form.hidden, running: waiting !== null,
@@ -127,7 +126,7 @@ def test_scores_and_distances_are_those_of_the_input(given, data):
 def test_places_are_those_of_the_projection(given, data):
     rounds, start, _ = given
     prompts = [start, *(one["average"] for one in rounds), *(p for one in rounds for p in one["prompts"].values())]
-    places, share = module._project(np.stack([p.ravel() for p in prompts]).astype(float))
+    places, share = _project(np.stack([p.ravel() for p in prompts]).astype(float))
     assert data["share"] == pytest.approx(share) and 0 < share < 1
     shown = np.array([*data["trails"][0], *(spot for of in data["prompts"] for spot in of)]) * [1, -1]
     scale = np.ptp(shown, axis=0) / np.ptp(places, axis=0)
@@ -140,7 +139,7 @@ def test_accuracies_are_at_their_height(given, data):
     rounds, _, majority = given
     for name, line in zip(majority, data["trails"][1:], strict=True):
         assert line[0] == line[1]
-        heights = [(module._FLOOR - y) / module._RISE for _, y in line[1:]]
+        heights = [(_FLOOR - y) / _RISE for _, y in line[1:]]
         np.testing.assert_allclose(heights, [one["accuracy"][name] for one in rounds], atol=5e-4)
 
 
@@ -149,7 +148,7 @@ def test_the_projection_keeps_distances_of_points_in_a_plane(seed):
     rng = np.random.default_rng(seed)
     plane = np.linalg.qr(rng.normal(size=(50, 2)))[0].T
     points = rng.normal(size=(12, 2)) @ plane + rng.normal(size=50)
-    places, share = module._project(points)
+    places, share = _project(points)
     assert places.shape == (12, 2) and places.dtype == np.float64 and share == pytest.approx(1)
     for i in range(12):
         due = np.linalg.norm(points - points[i], axis=1)
@@ -158,13 +157,13 @@ def test_the_projection_keeps_distances_of_points_in_a_plane(seed):
 
 def test_the_projection_has_one_sign_and_survives_points_that_are_one():
     points = np.random.default_rng(3).normal(size=(9, 20))
-    places, _ = module._project(points)
+    places, _ = _project(points)
     assert (places[-1] >= places[0]).all()
-    turned, _ = module._project(points @ np.linalg.qr(np.random.default_rng(4).normal(size=(20, 20)))[0])
+    turned, _ = _project(points @ np.linalg.qr(np.random.default_rng(4).normal(size=(20, 20)))[0])
     np.testing.assert_allclose(turned, places, atol=1e-12)
-    same, share = module._project(np.ones((4, 5)))
+    same, share = _project(np.ones((4, 5)))
     assert not same.any() and share == 1
-    assert module._project(np.arange(4.0)[:, None])[0].shape == (4, 2)
+    assert _project(np.arange(4.0)[:, None])[0].shape == (4, 2)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +245,7 @@ def test_the_last_round_is_drawn_without_javascript(given, page, data):
     assert numbers(drawn(page, "trail")[0]["d"]) == [x for spot in data["trails"][0] for x in spot]
     assert f"Round {len(rounds)} of {len(rounds)}, after averaging." in page
     dotted = [attributes for _, attributes in Page(page).tags if attributes.get("stroke-dasharray") == "1 4"]
-    heights = [module._FLOOR - module._RISE * share for share in majority.values()]
+    heights = [_FLOOR - _RISE * share for share in majority.values()]
     assert [numbers(of["d"])[1] for of in dotted] == pytest.approx(heights, abs=0.05)
 
 

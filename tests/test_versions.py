@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from book.versions import STUB, build, without_boxes, without_solutions, write_source
+from book.site.versions import STUB, build, without_boxes, without_solutions, write_source
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
@@ -154,4 +154,4 @@ def test_the_source_tree_is_the_book_without_run_records(tmp_path):
     write_source(tmp_path)
     assert (tmp_path / "book/_toc.yml").read_text() == (ROOT / "book/_toc.yml").read_text()
     assert {path.name for path in (tmp_path / "notebooks").iterdir()} == {path.name for path in CHAPTERS}
-    assert not (tmp_path / "book/_build").exists() and not (tmp_path / "book/results/records").exists()
+    assert not (tmp_path / "book/_build").exists() and not (tmp_path / "book/results/records.jsonl").exists()

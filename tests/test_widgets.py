@@ -1,16 +1,30 @@
-"""The partition explorer without a browser: what is embedded is complete, small, escaped and always the same."""
+"""The widgets' names, and the partition explorer without a browser: complete, small, escaped and always the same."""
 
+import importlib
 import re
 
 import numpy as np
 import pytest
 
+import fedprompt_helpers as fp
+from fedprompt_helpers.data.partition import counts, mean_total_variation, partition
+from fedprompt_helpers.data.tasks import Task, load_task
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.partition import counts, mean_total_variation, partition
-from fedprompt_helpers.tasks import Task, load_task
-from fedprompt_helpers.widgets import ALPHAS, partition_explorer
+from fedprompt_helpers.widgets import partition_explorer
+from fedprompt_helpers.widgets.partition_explorer import ALPHAS
 from tests.pages import Page
 from tests.test_partition import make_task
+
+
+def test_a_widget_is_a_function_however_its_module_was_imported():
+    for name in fp.widgets.__all__:
+        module = importlib.import_module(f"fedprompt_helpers.widgets.{name}")
+        assert getattr(fp.widgets, name) is getattr(module, name) and callable(getattr(fp.widgets, name))
+    with pytest.raises(AttributeError, match="no attribute 'bill'; widgets: bill_calculator"):
+        fp.widgets.bill  # noqa: B018
+
+
+FEW = {"alphas": (0.1, 1, 50), "seeds": (0, 1)}
 
 
 @pytest.fixture(scope="module")
@@ -20,15 +34,15 @@ def task():
 
 @pytest.fixture(scope="module")
 def html(task):
-    return partition_explorer(task).data
+    return partition_explorer(task, **FEW).data
 
 
 def test_every_frame_holds_every_example_once(task, html):
     data = Page(html).payload()
     assert data["label"] == list(task.labels) and data["language"] == list(task.languages)
-    assert data["alphas"] == list(ALPHAS)
+    assert data["alphas"] == list(FEW["alphas"])
     frames = [frame for draws in data["frames"].values() for steps in draws for frame in steps]
-    assert len(frames) == 2 * 3 * len(ALPHAS) + 1 + 3 and None not in frames
+    assert len(frames) == 2 * 2 * 3 + 1 + 2 and None not in frames
     by_language = [len(task.data[language]["train"]) for language in task.languages]
     by_label = np.bincount([y for name in task.languages for y in task.data[name]["train"]["label"]]).tolist()
     for frame in frames:
@@ -39,7 +53,7 @@ def test_every_frame_holds_every_example_once(task, html):
 
 def test_a_frame_is_what_the_helper_deals(task, html):
     frames = Page(html).payload()["frames"]
-    parts = partition(task, "dirichlet-label", alpha=ALPHAS[2], seed=1)
+    parts = partition(task, "dirichlet-label", alpha=50, seed=1)
     assert frames["dirichlet-label"][1][2] == {
         "label": counts(parts, task).tolist(),
         "language": counts(parts, task, "language").tolist(),
@@ -48,16 +62,21 @@ def test_a_frame_is_what_the_helper_deals(task, html):
     assert frames["language"][0][0]["language"] == np.diag(np.diag(frames["language"][0][0]["language"])).tolist()
 
 
-def test_small_the_same_every_time_and_without_network(task, html):
-    assert partition_explorer(task).data == html
-    assert len(html.encode()) < 100_000
+def test_the_same_every_time_and_without_network(task, html):
+    assert partition_explorer(task, **FEW).data == html
     assert not re.search(r"https?:|//cdn|\bid=|\burl\(|import\(|fetch\(", html)
+
+
+@pytest.mark.slow
+def test_with_every_alpha_it_is_small(task):
+    html = partition_explorer(task).data
+    assert len(html.encode()) < 100_000 and Page(html).payload()["alphas"] == list(ALPHAS)
 
 
 def test_the_slider_can_be_named_and_reached(html):
     page = Page(html)
     (slider,) = page.inputs("alpha")
-    assert slider["type"] == "range" and int(slider["max"]) == len(ALPHAS) - 1
+    assert slider["type"] == "range" and int(slider["max"]) == len(FEW["alphas"]) - 1
     assert "tabindex" not in slider and "disabled" not in slider
     assert [button["value"] for button in page.inputs("scheme")] == [
         "dirichlet-label",

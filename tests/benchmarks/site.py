@@ -18,8 +18,8 @@ from statistics import median
 
 from playwright.sync_api import sync_playwright
 
-from book.build import ROOT
-from book.chromium import launch
+from book.site.build import ROOT
+from book.site.chromium import launch
 
 AIMS = {"build": (60, "s"), "site": (40, "MB"), "wire": (1.5, "MB"), "paint": (1, "s")}
 TEXTS = {".html", ".css", ".js", ".svg", ".json"}
@@ -54,7 +54,7 @@ class Compressing(SimpleHTTPRequestHandler):
 def build(folder: Path) -> float:
     """Build every page from nothing and give the seconds."""
     began = time.perf_counter()
-    command = [sys.executable, "-m", "book.build", "--no-run", "--output", str(folder)]
+    command = [sys.executable, "-m", "book.site.build", "--no-run", "--output", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
 

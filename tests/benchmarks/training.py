@@ -25,12 +25,14 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import AutoModelForSequenceClassification, DataCollatorWithPadding, Trainer, TrainingArguments
 
-from fedprompt_helpers import tuning
-from fedprompt_helpers.backbones import load_backbone, quiet_loading
-from fedprompt_helpers.config import RunConfig
-from fedprompt_helpers.pocket import pocket_folder
-from fedprompt_helpers.simulation import usable_cores
-from fedprompt_helpers.tasks import load_task
+from fedprompt_helpers.config import DEFAULTS
+from fedprompt_helpers.data.tasks import load_task
+from fedprompt_helpers.federation.grid import usable_cores
+from fedprompt_helpers.model.backbones import load_backbone, quiet_loading
+from fedprompt_helpers.model.devices import compute_dtype
+from fedprompt_helpers.model.methods import prepare
+from fedprompt_helpers.model.pocket import pocket_folder
+from fedprompt_helpers.model.training import Encoded, batches, encode, evaluate, get_arrays, set_arrays, train
 
 EPOCHS, BATCH, RATE, TOKENS, DEV = 3, 16, 1e-3, 8, 200
 
@@ -43,20 +45,20 @@ def plain_model(num_labels: int, start: dict) -> torch.nn.Module:
         )
     config = peft.PromptEncoderConfig(task_type="SEQ_CLS", num_virtual_tokens=TOKENS, encoder_hidden_size=128)
     model = peft.get_peft_model(model, config)
-    tuning.load_arrays(model, start)
+    set_arrays(model, start)
     return model
 
 
-def rows(data: tuning.Encoded) -> list[dict]:
+def rows(data: Encoded) -> list[dict]:
     """Give the tokenised examples as a DataLoader takes them."""
     return [{"input_ids": i, "labels": int(y)} for i, y in zip(data.token_ids, data.labels, strict=True)]
 
 
 def our_model(num_labels: int, start: dict, precision: str = "auto") -> torch.nn.Module:
     """Build the package's model, with the common start."""
-    model, _ = load_backbone(num_labels=num_labels, dtype=tuning.compute_dtype(precision, "p-tuning"))
-    model = tuning.prepare(model, "p-tuning", virtual_tokens=TOKENS)
-    tuning.load_arrays(model, start)
+    model, _ = load_backbone(num_labels=num_labels, dtype=compute_dtype(precision, "p-tuning"))
+    model = prepare(model, "p-tuning", virtual_tokens=TOKENS)
+    set_arrays(model, start)
     return model
 
 
@@ -64,7 +66,7 @@ def ours(data, tokenizer, start, num_labels, seed):
     """Train with the package; give seconds, the loss of the last epoch, and the model."""
     model = our_model(num_labels, start)
     began = time.perf_counter()
-    history = tuning.train(model, data, epochs=EPOCHS, learning_rate=RATE, batch_size=BATCH, seed=seed)
+    history = train(model, data, epochs=EPOCHS, learning_rate=RATE, batch_size=BATCH, seed=seed)
     return time.perf_counter() - began, history[-1]["train_loss"], model
 
 
@@ -115,7 +117,7 @@ def trainer(data, tokenizer, start, num_labels, seed):
 
 def largest_step_difference(data, start, num_labels) -> float:
     """Train one epoch in float32 on identical batches, ours beside PEFT's; give the largest difference of a loss."""
-    steps = list(tuning.batches(data, BATCH, np.random.default_rng(0)))
+    steps = list(batches(data, BATCH, np.random.default_rng(0)))
     losses = []
     for model in (our_model(num_labels, start, "float32"), plain_model(num_labels, start).eval()):
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=RATE)
@@ -140,8 +142,8 @@ def begin_worker(barrier, data, start, num_labels) -> None:
 def train_client(client: int) -> int:
     """Train one client in this process; return its number of examples."""
     data, start, model = worker
-    tuning.load_arrays(model, start)
-    tuning.train(model, data, epochs=EPOCHS, learning_rate=RATE, batch_size=BATCH, seed=client)
+    set_arrays(model, start)
+    train(model, data, epochs=EPOCHS, learning_rate=RATE, batch_size=BATCH, seed=client)
     return len(data.labels)
 
 
@@ -167,18 +169,19 @@ def main() -> None:
     parser.add_argument("--task", default="intents")
     parser.add_argument("--language", default="cy")
     parser.add_argument("--data-dir", default=None)
+    parser.add_argument("--examples", type=int, default=288)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--clients", type=int, nargs="*", default=[5, 6])
     given = parser.parse_args()
-    task = load_task(given.task, [given.language], train_size=288, data_dir=given.data_dir)
+    task = load_task(given.task, [given.language], train_size=given.examples, data_dir=given.data_dir)
     pocket_folder()  # unpacked now, if it was not
     began = time.perf_counter()
     model, tokenizer = load_backbone(num_labels=len(task.labels))
     loading = time.perf_counter() - began
-    start = tuning.trainable_arrays(tuning.prepare(model, "p-tuning", virtual_tokens=TOKENS))
+    start = get_arrays(prepare(model, "p-tuning", virtual_tokens=TOKENS))
     splits = task.data[given.language]
     dev = splits["dev"].select(range(min(DEV, len(splits["dev"]))))
-    data, dev = (tuning.encode(part, tokenizer, max_length=RunConfig.max_length) for part in (splits["train"], dev))
+    data, dev = (encode(part, tokenizer, max_length=DEFAULTS["max_length"]) for part in (splits["train"], dev))
     del model
     ways = {"this package": ours, "PEFT + autocast bfloat16": autocast, "PEFT + Trainer float32": trainer}
     seconds, losses = {name: [] for name in ways}, {name: [] for name in ways}
@@ -186,7 +189,7 @@ def main() -> None:
         for name, way in ways.items():
             took, last, model = way(data, tokenizer, start, len(task.labels), turn)
             seconds[name].append(took)
-            losses[name].append((last, tuning.evaluate(model, dev).loss))
+            losses[name].append((last, evaluate(model, dev).loss))
             del model
     speeds = {name: EPOCHS * len(data.labels) / np.median(took) for name, took in seconds.items()}
     print(f"{given.task} {given.language}, {len(data.labels)} examples, {EPOCHS} epochs, batch {BATCH}, P-tuning")

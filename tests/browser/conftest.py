@@ -5,41 +5,25 @@
 """
 
 import os
-import subprocess
-import sys
 import threading
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from filelock import FileLock
 
-from book.build import ROOT
-from book.vendor import NotVendored, vendored
-from fedprompt_helpers.files import cache_root
+from book.site.vendor import NotVendored, vendored
 
 WAIT = 1000 * int(os.environ.get("BROWSER_WAIT") or 60)
 
 
 @pytest.fixture(scope="session")
-def site(some_chromium) -> Path:
-    """The folder of pages, rendered anew where something changed."""
-    if named := os.environ.get("BOOK_SITE"):
-        return Path(named)
-    try:
-        vendored("mathjax")
-    except NotVendored as error:
-        pytest.skip(f"browser tests need a site that works offline: {error}")
-    cache_root().mkdir(parents=True, exist_ok=True)
-    with FileLock(cache_root() / "site.lock"):
-        built = subprocess.run(
-            [sys.executable, "-m", "book.build", "--no-run"], cwd=ROOT, capture_output=True, text=True
-        )
-    assert built.returncode == 0, built.stderr[-3000:]
-    return ROOT / "book/_build/html"
+def site(some_chromium, built):
+    """The folder of the built pages, which must work offline."""
+    if not (built / "vendor/mathjax").is_dir():
+        pytest.skip(f"{built} was built without MathJax: build it again with npm (part of Node.js) and a network")
+    return built
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import re
 
-from book.build import ROOT
+from book.site.build import ROOT
 
 BRIGHTNESS = """name => {
   const of = colour => {
