@@ -145,6 +145,12 @@ def _frozen(chosen: Model, seed: int, labels: Labels, dtype: torch.dtype, place:
     return Frozen(prepared, tokenizer, get_arrays(prepared), min(room, chosen.max_length), notes)
 
 
+def forget() -> None:
+    """Let go of texts loaded before: files may have changed since."""
+    for cached in (texts, _everything, part):
+        cached.cache_clear()
+
+
 def positions(backbone: torch.nn.Module) -> int:
     """Count the positions that a backbone has for tokens; RoBERTa's are counted from the row after the padding row."""
     for name, module in backbone.named_modules():

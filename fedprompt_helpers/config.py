@@ -194,8 +194,10 @@ class RunConfig(Group, frozen=True):
         return RunConfig(**self.flat() | values)
 
     def name(self) -> str:
-        """Name the record of this configuration: readable parts, and eight digits of a hash of all of it."""
-        digest = hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:8]
+        """Name the record of this configuration: readable parts, and eight digits that tell any two apart."""
+        # Only what differs from the defaults, so that a field added later does not rename older records.
+        chosen = {name: value for name, value in self.to_dict().items() if value != DEFAULTS[name]}
+        digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
         return f"{self.data.task}-{self.model.method}-{self.federation.setting}-seed{self.seed}-{digest}"
 
     @property

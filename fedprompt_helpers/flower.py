@@ -5,7 +5,6 @@ A SuperLink is started for the run, on ports that are free, and ended with every
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +13,8 @@ import time
 import urllib.request
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from .clients import nodes
 from .config import RunConfig
@@ -96,12 +97,15 @@ def _process(command: list[str], environment: dict, **options):
         )
     except OSError as error:
         raise FedPromptError(f"cannot start {command[0]} ({error.strerror}); install flwr[simulation]") from error
+    family = []
     try:
         yield started
     finally:
-        for sign in ("SIGTERM", "SIGKILL"):
-            with suppress(OSError, AttributeError):  # gone already, or no groups of processes on this system
-                os.killpg(started.pid, getattr(signal, sign))
-            with suppress(subprocess.TimeoutExpired):
-                started.wait(10)
-        started.kill()
+        with suppress(psutil.Error):  # it may be gone already
+            family = [psutil.Process(started.pid)]
+            family += family[0].children(recursive=True)  # Flower and Ray begin groups of their own
+        for end in (psutil.Process.terminate, psutil.Process.kill):
+            for each in family:
+                with suppress(psutil.Error):
+                    end(each)
+            family = psutil.wait_procs(family, timeout=10)[1]

@@ -12,7 +12,6 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 """Okabe and Ito's colours (Color Universal Design, 2008), yellow darkened and black lightened for both themes."""
 
 MARKERS = "osD^vPX*"
-
 _SCRIPTS = ("", " Devanagari", " Bengali", " Ethiopic", " Arabic", " Thai", " CJK JP")
 _FONTS = ["DejaVu Sans", *(f"Noto Sans{script}" for script in _SCRIPTS)]
 
@@ -29,40 +28,31 @@ STYLE = {
 plt.rcParams.update(STYLE)
 
 
-def _axes(ax: Axes | None, width: float, height: float) -> Axes:
-    if ax is None:
-        _, ax = plt.subplots(figsize=(width, height), layout="constrained")
-    return ax
+def _axes(width: float, height: float) -> Axes:
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
 def plot_partition(
     table: np.ndarray, columns: list[str], rows: list[str] | None = None, *, ax: Axes | None = None
 ) -> Axes:
-    """Draw who holds what: one bar a client, one colour a label or language.
+    """Draw who holds what: one bar a client, one colour a label or language; give the axes.
 
     Parameters
     ----------
     table : numpy.ndarray
         Shape ``(clients, columns)``, numbers of examples, from `data.partition.counts`.
-    columns : list of str
-        Names of the labels or languages.
-    rows : list of str, optional
-        Names of the clients; default: client 0, client 1, ...
+    columns, rows : list of str
+        Names of the labels or languages, and of the clients; default: client 0, client 1, ...
     ax : matplotlib.axes.Axes, optional
         Where to draw.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
     """
     table = np.asarray(table)
     rows = rows or [f"client {i}" for i in range(len(table))]
-    ax = _axes(ax, 7, max(0.9 + 0.35 * len(rows), 0.5 + 0.21 * len(columns)))  # the legend needs room too
+    ax = ax or _axes(7, max(0.9 + 0.35 * len(rows), 0.5 + 0.21 * len(columns)))  # the legend needs room too
     left = np.zeros(len(rows))
     for i, (name, values) in enumerate(zip(columns, table.T, strict=True)):
-        hatch = "///" if i >= len(PALETTE) else None
-        look = {"color": PALETTE[i % len(PALETTE)], "hatch": hatch, "edgecolor": "white", "linewidth": 0.5}
-        ax.barh(rows, values, left=left, label=name, **look)
+        look = {"color": PALETTE[i % len(PALETTE)], "hatch": "///" if i >= len(PALETTE) else None}
+        ax.barh(rows, values, left=left, label=name, edgecolor="white", linewidth=0.5, **look)
         left += values
     ax.invert_yaxis()
     ax.set_xlabel("training examples")
@@ -71,7 +61,7 @@ def plot_partition(
 
 
 def plot_rounds(record: dict, *, ax: Axes | None = None) -> Axes:
-    """Draw dev accuracy by round (or epoch), one line a language, and the majority class as a dotted line.
+    """Draw dev accuracy by round (or epoch), one line a language, and the majority class dotted; give the axes.
 
     Parameters
     ----------
@@ -79,35 +69,21 @@ def plot_rounds(record: dict, *, ax: Axes | None = None) -> Axes:
         A run record, from `records.load_record`.
     ax : matplotlib.axes.Axes, optional
         Where to draw.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
     """
-    ax = _axes(ax, 7, 3.6)
-    if "rounds" in record:
-        steps = [entry["round"] for entry in record["rounds"]]
-        lines = {
-            name: (steps, [entry["dev"][name]["accuracy"] for entry in record["rounds"] if name in entry["dev"]])
-            for name in record["test"]
-        }
+    ax, step = ax or _axes(7, 3.6), "round" if "rounds" in record else "epoch"
+    if step == "round":
+        rounds = record["rounds"]
+        x = [one["round"] for one in rounds]
+        lines = {name: (x, [r["dev"][name]["accuracy"] for r in rounds if name in r["dev"]]) for name in record["test"]}
     else:
-        lines = {
-            name: ([e["epoch"] for e in epochs], [e["dev_accuracy"] for e in epochs])
-            for name, epochs in record["epochs"].items()
-        }
+        lines = {x: ([e["epoch"] for e in of], [e["dev_accuracy"] for e in of]) for x, of in record["epochs"].items()}
     for i, (name, (x, y)) in enumerate(lines.items()):
         color = PALETTE[i % len(PALETTE)]
         ax.plot(x[: len(y)], y, color=color, marker=MARKERS[i % len(MARKERS)], label=name)
         if name in record["majority"]:
             ax.axhline(record["majority"][name], color=color, linestyle=":", linewidth=1)
-    ax.set(
-        xlabel="round" if "rounds" in record else "epoch",
-        ylabel="accuracy on the dev split",
-        ylim=(0, 1),
-        title="dotted: always guessing the majority class",
-    )
-    ax.title.set_fontsize("small")
+    ax.set(xlabel=step, ylabel="accuracy on the dev split", ylim=(0, 1))
+    ax.set_title("dotted: always guessing the majority class", fontsize="small")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02))
     return ax

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from flwr.app import ConfigRecord, Context
 from flwr.serverapp import Grid, ServerApp
 
-from .clients import data_digest, known_labels, model, nodes, scored_by, texts
+from .clients import data_digest, forget, known_labels, model, nodes, scored_by, texts
 from .config import RunConfig
 from .data.tasks import check_languages, task_labels
 from .errors import FedPromptError, check_choice
@@ -86,25 +86,18 @@ def simulate(
     FedPromptError
         If something of the configuration is not here, too few clients send a sound update, or one cannot score.
     """
-    check_languages(config)
-    settings, options = write_settings(config), {}
+    forget(), check_languages(config)
+    settings, options = write_settings(config), {"on_word": on_round}
     pooled, card = config.federation.setting == "centralised", choose_device(config.model.device).type != "cpu"
     if (labels := task_labels(config.data.task)) and not card:
         model(config, labels)  # before the processes start: they share it
     if pooled or card:  # a card is used by one process, and forking is forbidden once it is in use
-        options = {"workers": 0 if pooled else 1, "start": "spawn"}
+        options |= {"workers": 0 if pooled else 1, "start": "spawn"}
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         settings["folder"] = str(Path(folder).absolute())
     with _flower_log(folder):
-        state: Any = run_here(
-            server_app,
-            client_app,
-            nodes(config),
-            run_config=settings,
-            on_word=on_round or (lambda entry: None),
-            **options,
-        ).state
+        state: Any = run_here(server_app, client_app, nodes(config), run_config=settings, **options).state
     outcome = Outcome(**json.loads(state["outcome"]["facts"]))
     outcome.arrays = from_record(state["arrays"])
     outcome.own = {name[4:]: from_record(record) for name, record in state.items() if name.startswith("own/")}
@@ -116,6 +109,7 @@ def _flower_log(folder: str | Path | None):
     """Send what Flower says of a run to a file beside its rounds; what is a warning is shown too."""
     logger = logging.getLogger("flwr")
     file = logging.FileHandler(Path(folder) / "flower.log", encoding="utf-8") if folder else logging.NullHandler()
+    file.handleError = lambda record: None  # a full disk is told where the rounds are kept
     before = [(handler, handler.level) for handler in logger.handlers]
     for handler, level in before:
         handler.setLevel(max(level, logging.WARNING))
@@ -124,7 +118,8 @@ def _flower_log(folder: str | Path | None):
         yield
     finally:
         logger.removeHandler(file)
-        file.close()
+        with suppress(OSError):
+            file.close()
         for handler, level in before:
             handler.setLevel(level)
 
@@ -167,7 +162,7 @@ def run(
         _check_data(path, config)
         return path
     path, began = _record_path(config, Path(output)), time.perf_counter()
-    check_languages(config)
+    forget(), check_languages(config)
     if runtime == "flower":
         from .flower import flwr_run
 
@@ -204,10 +199,8 @@ def make_record(config: RunConfig, outcome: Outcome, seconds: float, runtime: st
     holding, test, languages = [one["train"] for one in outcome.about], outcome.test, config.data.languages
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
     rounds = {name: getattr(outcome, name) for name in ("rounds", "best_round", "message_parameters")}
     return {
         "format": FORMAT,
@@ -240,6 +233,7 @@ def make_record(config: RunConfig, outcome: Outcome, seconds: float, runtime: st
 
 def digests(config: RunConfig) -> dict[str, str]:
     """Hash the texts of each language that a configuration now loads, as a record's ``data_digest`` has them."""
+    forget()
     clients = range(nodes(config))
     labels = task_labels(config.data.task) or sorted({x for i in clients for x in known_labels(config, i)})
     return {n: data_digest(texts(config, i, tuple(labels))[0], [n]) for i in clients for n in scored_by(config, i)}

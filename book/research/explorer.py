@@ -1,26 +1,78 @@
-"""What the results explorer embeds: the scores of every run of a sweep, as ``results.scores`` gives them."""
+"""An explorer of results: choose a question, see its settings, their intervals and every seed.
+
+It embeds the scores of every run of a sweep, as ``results.scores`` gives them. What is drawn from them stands in
+``results_formula.js``: a value a seed (the mean over languages, or one language; less that of the baseline's same seed
+for the gain), their mean, and half their 95% interval by Student's t.
+"""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
+from IPython.display import HTML
+from scipy import stats
 
 from book.research.results import scores
+from book.research.store import Store, open_store
 from book.research.sweeps import Sweep, grid_fields, has_record
-from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.widgets.results_explorer import MEASURES
+from fedprompt_helpers.errors import FedPromptError, check_choice
+from fedprompt_helpers.plots import PALETTE
+from fedprompt_helpers.widgets.base import inline_widget
+
+HERE = Path(__file__).resolve().parent
+MEASURES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
+_KEYS = {"question", "languages", "majority", "settings"}
 
 
-def explorer_data(sweeps: Iterable[Sweep], results: str | Path) -> dict[str, dict]:
-    """Give what ``fedprompt_helpers.widgets.results_explorer`` draws.
+def results_explorer(data: Mapping[str, Mapping], *, first: str | None = None) -> HTML:
+    """Show the settings of a question to choose, each with its mean, its 95% interval and every seed.
+
+    Parameters
+    ----------
+    data : mapping of str to mapping
+        Name of a question to what is shown for it, as ``explorer_data`` and ``sweep_data`` give it.
+    first : str, optional
+        Name of the question shown first.
+
+    Returns
+    -------
+    IPython.display.HTML
+        Works in a live notebook and in a stored page: no kernel, no network.
+
+    Raises
+    ------
+    FedPromptError
+        If there is no question, one lacks something, or `first` is none of them.
+    """
+    if not data:
+        raise FedPromptError("no question to show; give the explorer at least one, with its settings and their scores")
+    for name, of in data.items():
+        if lacking := sorted(_KEYS - set(of)):
+            raise FedPromptError(f"the question {name!r} lacks {', '.join(lacking)}; give all of {sorted(_KEYS)}")
+    first = check_choice("question", first or next(iter(data)), data)
+    most = max((len(setting["seeds"]) for of in data.values() for setting in of["settings"]), default=0)
+    t = {n: round(float(stats.t.ppf(0.975, n - 1)), 6) for n in range(2, most + 1)}
+    embedded = {"sweeps": dict(data), "t": t, "measures": MEASURES, "colours": PALETTE[:2]}
+    questions = {name: of["question"] or name for name, of in data.items()}
+    places = {"questions": _options(questions, first), "measures": _options(MEASURES, "accuracy")}
+    files = {"formula": "results_formula.js", "folder": HERE}
+    return inline_widget("fp-res", "results_explorer", embedded, **files, **places)
+
+
+def _options(texts: Mapping[str, str], chosen: str) -> list[dict]:
+    return [{"name": name, "text": text, "on": " selected" * (name == chosen)} for name, text in texts.items()]
+
+
+def explorer_data(sweeps: Iterable[Sweep], records: Store | str | Path) -> dict[str, dict]:
+    """Give what ``results_explorer`` draws.
 
     Parameters
     ----------
     sweeps : iterable of Sweep
         From ``sweeps.read_sweep``; those without a record are left out.
-    results : path
-        Folder of the run records.
+    records : Store or path
+        The run records, or their file.
 
     Returns
     -------
@@ -32,18 +84,19 @@ def explorer_data(sweeps: Iterable[Sweep], results: str | Path) -> dict[str, dic
     FedPromptError
         If no sweep has a record.
     """
-    data = {one.path.stem: sweep_data(one, results) for one in sweeps if has_record(one, Path(results))}
+    store = open_store(records)
+    data = {one.path.stem: sweep_data(one, store) for one in sweeps if has_record(one, store)}
     if not data:
-        raise FedPromptError(f"no sweep given has a run record in {results}; name another folder, or run a sweep")
+        raise FedPromptError(f"no sweep given has a run record in {store.path}; name another file, or run a sweep")
     return data
 
 
-def sweep_data(sweep: Sweep, results: str | Path) -> dict:
+def sweep_data(sweep: Sweep, records: Store | str | Path) -> dict:
     """Give the scores of every run of a sweep, and each setting's baseline.
 
     Parameters
     ----------
-    sweep, results : Sweep, path
+    sweep, records : Sweep, Store or path
         As in ``results.scores``, which refuses a sweep without a record.
 
     Returns
@@ -53,7 +106,7 @@ def sweep_data(sweep: Sweep, results: str | Path) -> dict:
         ``results.table``: ``name``, ``seeds``, ``baseline`` (whether it is one), ``base`` (place of the baseline at
         the same point of the grid, or None) and, by measure and language, one score a seed.
     """
-    frame = scores(sweep, results)
+    frame = scores(sweep, records)
     grid = [name for name in grid_fields(sweep) if name in frame]
     groups = list(frame.groupby(["label", *grid], sort=False, dropna=False))
     points = [dict(zip(["label", *grid], key, strict=True)) for key, _ in groups]

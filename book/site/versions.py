@@ -105,7 +105,9 @@ def write_source(target: Path, root: Path = ROOT) -> None:
     root : Path
         The repository.
     """
-    shutil.copytree(root / "book", target / "book", ignore=shutil.ignore_patterns("_build", "__pycache__", "*.jsonl", "unfinished"))
+    shutil.copytree(
+        root / "book", target / "book", ignore=shutil.ignore_patterns("_build", "__pycache__", "*.jsonl", "unfinished")
+    )
     for page in (target / "book").rglob("*.md"):
         page.write_text(without_boxes(page.read_text("utf-8")) + "\n", "utf-8")
     (target / "notebooks").mkdir()

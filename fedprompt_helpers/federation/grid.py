@@ -36,6 +36,11 @@ def say(word: Any) -> None:
         _say(word)
 
 
+def outside_a_run() -> None:
+    """Tell Flower who is sending, so that messages can be made outside a run of its own."""
+    TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
+
+
 def usable_cores() -> int:
     """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -56,7 +61,7 @@ def _answer_until_closed(connection, inherited, app: ClientApp | bytes) -> None:
         if "torch" in sys.modules:
             sys.modules["torch"].set_num_threads(1)  # GNU OpenMP does not survive a fork with more
     client_app = cloudpickle.loads(app) if isinstance(app, bytes) else app
-    TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
+    outside_a_run()
 
     def send(kind: str, content: Any) -> None:
         connection.send_bytes(cloudpickle.dumps((kind, content)))
@@ -125,7 +130,7 @@ class ProcessGrid(Grid):
         self, client_app: ClientApp, num_nodes: int, *, run_config=None, workers=None, start=None, on_word=None
     ):
         """Start the processes."""
-        TaskIdentity.run_id = TaskIdentity.node_id = TaskIdentity.task_id = 1
+        outside_a_run()
         self.client_app, self._run, self.on_word = client_app, None, on_word or (lambda word: None)
         self.contexts = {}
         for i in range(num_nodes):

@@ -89,14 +89,17 @@ def pack_update(trained: Arrays, received: Arrays, precision: str) -> Arrays:
 
 def unpack_update(update: Arrays, received: Arrays, precision: str) -> Arrays:
     """Rebuild a client's trained arrays, float32, from its reply, or say what is not sound in it."""
-    arrays = {name: values for name, values in update.items() if not name.endswith(SCALE)}
-    if set(arrays) != set(received):
-        raise FedPromptError(f"sent other arrays than it received: {sorted(set(arrays) ^ set(received))[0]}")
+    shapes = {name: values.shape for name, values in received.items()}
+    shapes |= {name + SCALE: (1,) for name in received} if precision == "int8" else {}
+    if set(update) != set(shapes):
+        raise FedPromptError(f"sent other arrays than it received: {sorted(set(update) ^ set(shapes))[0]}")
+    for name, values in update.items():
+        if values.shape != shapes[name] or values.dtype.kind not in "if":
+            found = f"{values.dtype} in shape {values.shape}"
+            raise FedPromptError(f"sent {name} as {found} instead of numbers in shape {shapes[name]}")
     rebuilt = {}
-    for name, values in arrays.items():
-        if values.shape != received[name].shape:
-            raise FedPromptError(f"sent {name} in shape {values.shape} instead of {received[name].shape}")
-        values = values.astype(np.float32)
+    for name in received:
+        values = update[name].astype(np.float32)
         if precision == "int8":
             values = values * update[name + SCALE]
         if precision != "float32":

@@ -18,7 +18,7 @@ from ..model.counting import backbone_digest, is_head
 from ..model.head_start import add_up, prototype_head
 from .client import ABOUT, ALONE, STATISTICS
 from .messages import Traffic, content, from_record, round_for_sending, to_record
-from .state import Job, Outcome, read_state, write_state
+from .state import Job, Outcome, read_back, read_state, write_state
 from .strategies import KEPT, collect_scores, make_strategy, send, take, who, why
 
 JOIN = 300  # seconds to wait for all clients; on real machines they join one by one
@@ -111,7 +111,7 @@ def _prototype_start(grid: Grid, job: Job, shape: tuple[int, int]) -> None:
     shapes = {"sums": shape, "squares": shape[1:], "counts": shape[:1]}
     _, replies = _ask(grid, job, f"query.{STATISTICS}", traffic, RecordDict({"config": _settings(job)}))
     for reply in take(job, replies, failed, traffic):
-        sums = from_record(reply.content["arrays"]) if "arrays" in reply.content else {}
+        sums = from_record(reply.content.array_records.get("arrays", {}))
         sound = {name: x.shape for name, x in sums.items()} == shapes
         if sound and all(np.isfinite(x).all() for x in sums.values()):
             parts.append(sums)
@@ -148,10 +148,12 @@ def _alone(grid: Grid, job: Job) -> Outcome:
     jobs = config.data.languages if config.federation.setting == "local" else ("all",)
     for client in range(job.clients):
         found = read_state(job.folder, f"alone-{client}") if job.folder else None
-        if found and found[0]["texts"] == job.texts()[client]:
-            done[client] = found[0]["done"], found[1]["arrays"]
-            for entry in done[client][0]["epochs"]:
-                job.tell({"job": jobs[client], **entry, "resumed": True})
+        with read_back(job.folder):
+            if not found or found[0]["texts"] != job.texts()[client]:
+                continue
+            done[client], epochs = (found[0]["done"], found[1]["arrays"]), found[0]["done"]["epochs"]
+        for entry in epochs:
+            job.tell({"job": jobs[client], **entry, "resumed": True})
     asked, kind = RecordDict({"config": _settings(job)}), f"train.{ALONE}"
     waiting = [node for node in sorted(job.names) if job.names[node] not in done]
     names = list(grid.push_messages([Message(asked, dst_node_id=node, message_type=kind) for node in waiting]))

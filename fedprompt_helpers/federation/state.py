@@ -5,12 +5,13 @@ Arrays are kept as safetensors, the rest as JSON: nothing that is read back is e
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from flwr.app import ArrayRecord
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from ..config import RunConfig
 from ..errors import FedPromptError
@@ -128,7 +129,10 @@ class Job:
         """Take over the finished rounds of a stopped run of the same data, if there are any."""
         if not self.folder or (found := read_state(self.folder, "round")) is None:
             return
-        facts, parts = found
+        with read_back(self.folder):
+            self._take_over(*found, strategy, grid)
+
+    def _take_over(self, facts: dict, parts: dict[str, Arrays], strategy, grid) -> None:
         outcome = Outcome(**facts["outcome"])
         if [one["digest"] for one in outcome.about] != self.texts():
             return
@@ -155,7 +159,7 @@ def write_state(folder: Path, name: str, facts: dict, parts: dict[str, Arrays]) 
     tensors = {f"{part} {key}": np.ascontiguousarray(x) for part, arrays in parts.items() for key, x in arrays.items()}
     file = folder / f"{name}-{number}.safetensors"
     with whole(file) as temporary:
-        save_file(tensors, temporary)
+        temporary.write_bytes(save(tensors))
     write_json(folder / f"{name}.json", {"tensors": file.name, **facts})
     for old in folder.glob(f"{name}-*.safetensors"):
         if old != file:
@@ -167,14 +171,21 @@ def read_state(folder: Path, name: str) -> tuple[dict, dict[str, Arrays]] | None
     path = folder / f"{name}.json"
     if not path.exists():
         return None
-    try:
+    with read_back(folder):
         facts, parts = read_json(path, "what a stopped run of this package kept"), {}
         for key, tensor in load_file(folder / Path(facts.pop("tensors")).name).items():
             part, _, array = key.partition(" ")
             parts.setdefault(part, {})[array] = tensor
+    return facts, parts
+
+
+@contextmanager
+def read_back(folder: Path | None):
+    """Say that what a stopped run kept cannot be read, whatever is wrong with it."""
+    try:
+        yield
     except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
         raise FedPromptError(
             f"what a stopped run kept in {folder} cannot be read ({type(error).__name__}: {error}); begin anew with "
             "--again (again=True), or remove that folder"
         ) from error
-    return facts, parts

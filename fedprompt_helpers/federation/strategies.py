@@ -13,8 +13,10 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedProx, Krum
 
+from ..clients import scored_by
 from ..data.distance import weights_by_distance
 from ..errors import FedPromptError
+from ..model.training import Scores
 from .messages import Arrays, Traffic, content, from_record, round_for_sending, to_record, unpack_update
 from .state import Job
 
@@ -95,8 +97,10 @@ class Measured(FedAvg):
         for reply in replies:
             client = job.names[reply.metadata.src_node_id]
             try:
-                if absent := {"arrays", "metrics"} - set(reply.content):
-                    raise FedPromptError(f"sent no {min(absent)}")
+                if "arrays" not in reply.content.array_records:
+                    raise FedPromptError("sent no arrays")
+                if "metrics" not in reply.content.metric_records:
+                    raise FedPromptError("sent no metrics")
                 metrics = dict(reply.content["metrics"])
                 examples, loss = metrics.get("num-examples"), metrics.get("train-loss")
                 if not (isinstance(examples, int) and examples > 0):
@@ -173,14 +177,14 @@ def send(job: Job, messages: Iterable[Message], traffic: Traffic) -> list[Messag
 def take(job: Job, replies: Iterable[Message], failed: list[dict], traffic: Traffic) -> list[Message]:
     """Return the good replies by client, count bytes, and add who failed and why to `failed`."""
     good = []
-    for reply in replies:
+    for reply in sorted(replies, key=lambda reply: job.names[reply.metadata.src_node_id]):
         client = job.names[reply.metadata.src_node_id]
         traffic.add(f"{_kind(reply)}_up", client, reply)
         if reply.has_error():
             failed.append({"client": client, "why": why(reply.error.reason)})
         else:
             good.append(reply)
-    return sorted(good, key=lambda reply: job.names[reply.metadata.src_node_id])
+    return good
 
 
 def why(reason: str | None) -> str:
@@ -212,11 +216,12 @@ def collect_scores(
             ]
             replies = grid.send_and_receive(send(job, again, traffic))
         for reply in take(job, replies, failed, traffic):
-            records: Any = reply.content.items()
-            found = {key.removeprefix("scores."): dict(of) for key, of in records if key.startswith("scores.")}
-            if not np.isfinite([value for measured in found.values() for value in measured.values()]).all():
-                client = job.names[reply.metadata.src_node_id]
-                failed.append({"client": client, "why": f"sent {split} scores that are not finite numbers"})
+            client, records = job.names[reply.metadata.src_node_id], reply.content.metric_records
+            names = [n for n in scored_by(job.config, client) if split == "test" or n in job.config.data.languages]
+            found: dict[str, Any] = {name: dict(records.get(f"scores.{name}", {})) for name in names}
+            if wrong := [name for name in names if not _finite(found[name])]:
+                reason = f"sent {split} scores of {wrong[0]} that are missing or not finite numbers"
+                failed.append({"client": client, "why": reason})
                 continue
             waiting.pop(reply.metadata.src_node_id, None)
             scores |= found
@@ -225,6 +230,11 @@ def collect_scores(
         if not waiting:
             break
     return scores, digests
+
+
+def _finite(scores: dict[str, Any]) -> bool:
+    """Whether all scores are there, and are finite numbers."""
+    return all(isinstance(scores.get(x), int | float) and np.isfinite(scores[x]) for x in Scores._fields)
 
 
 def _kind(message: Message) -> str:

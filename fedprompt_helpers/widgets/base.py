@@ -1,46 +1,45 @@
-"""What the widgets share: one output of style, data, HTML and script, read from the files beside this."""
+"""What the widgets share: one output of style, data, HTML and script, read from the files of a folder."""
 
 import html
 import json
+import re
 from collections.abc import Mapping
-from importlib import resources
+from pathlib import Path
 from string import Template
 
 from IPython.display import HTML
 
-
-def read(name: str) -> str:
-    """Read a file beside this module."""
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+HERE = Path(__file__).parent
 
 
-def options(texts: Mapping[str, str], chosen: str = "") -> str:
-    """Write the options of a choice: value to what is shown."""
-    on = {value: " selected" if value == chosen else "" for value in texts}
-    return "".join(f'<option value="{html.escape(x)}"{on[x]}>{html.escape(text)}</option>' for x, text in texts.items())
+def read(name: str, folder: Path = HERE) -> str:
+    """Read a file of a widget."""
+    return (folder / name).read_text(encoding="utf-8")
 
 
-def inline_widget(name: str, module: str, data: dict, *, formula: str = "", **parts: object) -> HTML:
-    """Put a widget together.
+def fill(text: str, parts: Mapping) -> str:
+    """Put `parts`, HTML or numbers, in the ``$`` places of a text.
 
-    Parameters
-    ----------
-    name : str
-        Class of the element around it; takes the place of ``fp-widget`` in the style and script of ``base``.
-    module : str
-        Name of its files without the ending; style and script of ``base`` come before its own.
-    data : dict
-        What the script needs, JSON-ready. Escaped here, so that no text in it can end the element.
-    formula : str, optional
-        A file of functions that the script calls.
-    **parts : object
-        What the HTML file has ``$`` places for; texts in it are escaped by the caller.
+    What stands from ``<!--each NAME-->`` to ``<!--end-->`` comes once for each mapping, of plain text, in a list.
+    """
+
+    def each(found: re.Match) -> str:
+        rows = ({name: html.escape(str(value)) for name, value in row.items()} for row in parts[found[1]])
+        block = Template(found[2].replace("\n", ""))
+        return "".join(block.substitute(parts, **row) for row in rows).replace("$", "$$")
+
+    return Template(re.sub(r"(?s)\n?<!--each (\w+)-->(.*?)<!--end-->", each, text)).substitute(parts)
+
+
+def inline_widget(name: str, module: str, data: dict, *, formula: str = "", folder: Path = HERE, **parts) -> HTML:
+    """Put a widget of class `name` together from the files `module`.css, .html and .js, and from those of ``base``.
+
+    The script gets `data`, escaped here, and the functions of the file `formula`; `parts` are for ``fill``.
     """
     payload = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-    style = read("base.css").replace("fp-widget", name) + read(f"{module}.css")
-    script = read("base.js").replace("fp-widget", name) + (read(formula) if formula else "") + read(f"{module}.js")
-    body = Template(read(f"{module}.html")).substitute(parts)
+    style, common = (read(f"base.{kind}").replace("fp-widget", name) for kind in ("css", "js"))
+    own = "".join(read(file, folder) for file in (formula, f"{module}.js") if file)
     return HTML(
-        f'<div class="{name}"><style>{style}</style><script type="application/json">{payload}</script>'
-        f"{body}</div><script>{{{script}}}</script>"
+        f'<div class="{name}"><style>{style}{read(f"{module}.css", folder)}</style><script type="application/json">'
+        f"{payload}</script>{fill(read(f'{module}.html', folder), parts)}</div><script>{{{common}{own}}}</script>"
     )

@@ -14,9 +14,10 @@ ALPHAS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # in about equal steps
 
 
 def _frame(task: Task, scheme: str, **arguments) -> dict | None:
+    """Count what each client holds; None if one would hold nothing, since all else is checked before."""
     try:
         parts = partition(task, scheme, **arguments)
-    except FedPromptError:  # the arguments are checked before: a client would hold nothing
+    except FedPromptError:
         return None
     tables = {by: counts(parts, task, by) for by in ("label", "language")}
     distance = [round(mean_total_variation(table), 3) for table in tables.values()]
@@ -34,26 +35,20 @@ def partition_explorer(
         The task.
     clients : int, optional
         Number of clients; default: as many as languages. Another number leaves out the partition by language.
-    alphas : sequence of float
-        The steps of the slider, from left to right.
-    seeds : sequence of int
-        The draws to choose from.
+    alphas, seeds : sequence of float, sequence of int
+        The steps of the slider, from left to right, and the draws to choose from.
     """
     if not alphas or not seeds:
         raise FedPromptError("the explorer needs at least one alpha and one seed, for example alphas=[0.1, 1, 10]")
     partition(task, "iid", clients=clients, seed=min(seeds))
     if not min(alphas) > 0:
         raise FedPromptError(f"alpha is {min(alphas)}; a Dirichlet concentration must be above 0, for example 0.5")
-    frames = {
-        scheme: [[_frame(task, scheme, clients=clients, alpha=a, seed=seed) for a in alphas] for seed in seeds]
-        for scheme in ("dirichlet-label", "dirichlet-language")
-    }
+    kinds, own = ("dirichlet-label", "dirichlet-language"), {"clients": clients}
+    frames = {x: [[_frame(task, x, alpha=a, seed=s, **own) for a in alphas] for s in seeds] for x in kinds}
     if clients in (None, len(task.languages)):
         frames["language"] = [[_frame(task, "language")]]
-    frames["iid"] = [[_frame(task, "iid", clients=clients, seed=seed)] for seed in seeds]
+    frames["iid"] = [[_frame(task, "iid", seed=seed, **own)] for seed in seeds]
     data = {"label": task.labels, "language": task.languages, "alphas": alphas, "palette": PALETTE, "frames": frames}
-    draws, chosen = "", " checked"
-    for i, seed in enumerate(seeds):
-        draws += f'<label><input type="radio" name="draw" value="{i}"{chosen if i == 0 else ""}>seed {seed}</label>'
+    draws = [{"i": i, "seed": seed, "on": "" if i else " checked"} for i, seed in enumerate(seeds)]
     places = {"draws": draws, "last": len(alphas) - 1, "middle": len(alphas) // 2}
     return inline_widget("fp-who", "partition_explorer", data, **places)

@@ -2,13 +2,37 @@ widget(({root, form, field, data, at}) => {
   const rounds = data.trails[0].length - 1, slider = field.round, said = at('said'), where = at('where');
   const [trails, heads, outs, backs, dots, names] = ['trail', 'head', 'out', 'back', 'dot', 'name']
     .map(name => root.querySelectorAll('.fp-' + name));
+  const size = [340, 270], free = 101;  // of the picture, and from its middle to the margin
+  const far = data.prompts.flatMap((spots, r) => data.trails[0].slice(r, r + 2).flatMap(average =>
+    spots.flatMap(place => place.map((x, i) => Math.abs(x - average[i])))));
+  const zoom = Math.max(1, free / Math.max(1, ...far));
+  const labels = data.prompts.map(spots => {  // names stand beside their dots, each at least 14 below the one above it
+    const down = spots.map((_, k) => k).sort((a, b) => spots[a][1] - spots[b][1]), shifts = [];
+    let low = -Infinity;
+    for (const k of down) shifts[k] = (low = Math.max(low + 14, spots[k][1] + 4)) - spots[k][1];
+    return shifts;
+  });
   const set = (node, given) => Object.entries(given).forEach(([name, value]) => node.setAttribute(name, value));
   const mix = (a, b, t) => a.map((x, i) => x + (b[i] - x) * t), still = matchMedia('(prefers-reduced-motion: reduce)');
+  const tell = half => {  // what half a round did, in words
+    if (!half) return 'The start: every client holds the same prompt, and no round has been done.';
+    const r = Math.ceil(half / 2), where = `Round ${r} of ${rounds}, after `;
+    const now = name => Number((data.table[name][r - 1] ?? 0).toPrecision(3));
+    if (half % 2) {
+      const moved = data.clients.map(x => `${x} by ${now(x + ' moved by')}`).join(', ');
+      const text = `${where}local training. Moved away from the average: ${moved}.`, {apart} = data.table;
+      return !apart ? text : text + ` Two clients are ${now('apart')} apart on average; this plane shows `
+        + `${now('on the plane')} of it.`;
+    }
+    const scores = data.languages.map(x => `${x} ${now(x + ' accuracy')} (${now(x + ' loss')})`).join(', ');
+    const turned = r > 1 ? ` and turned by ${now('turned by')} degrees` : '';
+    return `${where}averaging. The average moved by ${now('average moved by')}${turned}. Accuracy (loss): ${scores}.`;
+  };
   let value = 0, frame = 0, then = 0;  // value: rounds done; half a round is local training, half the average
   const draw = () => {
     const r = Math.max(1, Math.ceil(value)), t = 2 * (value - r + 1), out = Math.min(1, t), back = Math.max(0, t - 1);
     const tips = data.trails.map(of => mix(of[r - 1], of[r], back)), [before, after] = data.trails[0].slice(r - 1);
-    const near = place => place.map((x, i) => data.size[i] / 2 + (x - tips[0][i]) * data.zoom);
+    const near = place => place.map((x, i) => size[i] / 2 + (x - tips[0][i]) * zoom);
     const px = place => field.close.checked ? near(place) : place;
     const move = (node, place, opacity = 1) => set(node, {opacity, transform: `translate(${place})`});
     const join = (node, ...places) => set(node, {d: 'M' + places.join('L')});
@@ -22,12 +46,12 @@ widget(({root, form, field, data, at}) => {
       join(backs[k], px(trained), px(mix(trained, after, back)));
       move(dots[k], px(mix(gone, after, back)));
       move(names[k], px(gone), t ? 1 : 0);
-      set(names[k], {dy: data.labels[r - 1][k]});
+      set(names[k], {dy: labels[r - 1][k]});
     });
     move(at('start'), px(data.trails[0][0]));
     const step = frame ? Math.floor(2 * value) / 2 : value;
     const text = step ? `round ${Math.ceil(step)}, ${step % 1 ? 'trained' : 'averaged'}` : 'the start';
-    [slider.value, slider.ariaValueText, where.textContent, said.textContent] = [step, text, text, data.said[2 * step]];
+    [slider.value, slider.ariaValueText, where.textContent, said.textContent] = [step, text, text, tell(2 * step)];
   };
   const go = to => {
     cancelAnimationFrame(frame);

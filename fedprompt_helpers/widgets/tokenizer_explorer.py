@@ -1,41 +1,32 @@
 """See how a tokenizer cuts commands, language by language."""
 
 from collections.abc import Mapping
-from itertools import accumulate
 
 from IPython.display import HTML
 from transformers import PreTrainedTokenizerBase
 
 from ..errors import FedPromptError
 from ..plots import PALETTE
-from .base import inline_widget, options
+from .base import inline_widget
 
 
 def cut(tokenizer: PreTrainedTokenizerBase, text: str) -> dict:
-    """Cut one text, without the tokens that mark its start and end; words are what stands between spaces.
+    """Cut a text: ``text``, ``pieces``, how many ``words`` stand between spaces, and ``characters`` of Unicode.
 
-    Returns
-    -------
-    dict
-        ``text``, ``pieces`` (for each token its piece as text, its number in the vocabulary, and which word it
-        belongs to, from 0), ``words`` and ``characters`` (code points of Unicode).
+    For each token, but those of start and end, its piece as text, its number, and which word it belongs to, from 0.
     """
     words = len(text.split())
     if not words:
         raise FedPromptError(f"the text {text!r} has no words; give the explorer commands with at least one word")
     if not tokenizer.is_fast:
-        told = "does not tell where its tokens are; load a fast tokenizer, for example by load_backbone"
-        raise FedPromptError(f"{type(tokenizer).__name__} {told}")
+        raise FedPromptError(f"{type(tokenizer).__name__} does not tell where its tokens are; take load_backbone's")
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    # The word of each character: one more at each first character after a space.
-    starts = [not mark.isspace() and (i == 0 or text[i - 1].isspace()) for i, mark in enumerate(text)]
-    word = [max(number - 1, 0) for number in accumulate(starts)]
     pieces = []
     for number, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
         # A mark for a space alone belongs to the word that it opens, like the mark in front of a piece.
         at = next((i for i in range(start, len(text)) if not text[i].isspace()), end - 1)
         piece = text[start:end].strip() if number == tokenizer.unk_token_id else None
-        pieces.append([piece or tokenizer.convert_ids_to_tokens(number), number, word[at]])
+        pieces.append([piece or tokenizer.convert_ids_to_tokens(number), number, len(text[: at + 1].split()) - 1])
     return {"text": text, "pieces": pieces, "words": words, "characters": len(text)}
 
 
@@ -49,8 +40,7 @@ def tokenizer_explorer(
     tokenizer : transformers.PreTrainedTokenizerBase
         One with offsets, such as that of ``load_backbone``.
     commands : mapping of str to mapping of str to str
-        For each language code, its commands by kind: ``{"en": {"weather": "what is the weather"}}``. Languages need
-        not have the same kinds.
+        For each language code, its own commands by kind: ``{"en": {"weather": "what is the weather"}}``.
     names : mapping of str to str, optional
         What to call the languages; a code without a name stands for itself.
     """
@@ -58,9 +48,7 @@ def tokenizer_explorer(
         raise FedPromptError(f"no command in {', '.join(empty)}; give each language one, or leave the language out")
     if not commands:
         raise FedPromptError('no language to show; give for example {"en": {"weather": "what is the weather"}}')
-    called, languages = {code: (names or {}).get(code, code) for code in commands}, {}
-    for code, kinds in commands.items():
-        cuts = {kind: cut(tokenizer, text) for kind, text in kinds.items()}
-        languages[code] = {"name": called[code], "commands": cuts}
-    data = {"palette": PALETTE, "languages": languages}
-    return inline_widget("fp-tok", "tokenizer_explorer", data, languages=options(called))
+    rows = [{"code": code, "name": (names or {}).get(code, code)} for code in commands]
+    cuts = {code: {kind: cut(tokenizer, text) for kind, text in kinds.items()} for code, kinds in commands.items()}
+    languages = {row["code"]: {"name": row["name"], "commands": cuts[row["code"]]} for row in rows}
+    return inline_widget("fp-tok", "tokenizer_explorer", {"palette": PALETTE, "languages": languages}, languages=rows)
