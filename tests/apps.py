@@ -33,4 +33,5 @@ def simulate(config, on_round=None, *, mods=(), folder: Path | None = None, **op
     state = run_here(server_app, app, nodes(config), run_config=settings, on_word=tell, **options).state
     outcome = Outcome(**json.loads(state["outcome"]["facts"]))
     outcome.arrays = from_record(state["arrays"])
+    outcome.own = {name[4:]: from_record(record) for name, record in state.items() if name.startswith("own/")}
     return outcome

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import fedprompt_helpers as fp
+
 PAGES = Path(__file__).resolve().parent.parent / "book" / "api"
 MODULE = re.compile(r"^\.\. automodule:: (\S+)$", re.M)
 NAME = re.compile(r"^\.\. auto(?:function|class|data):: (\w+)$", re.M)
@@ -40,11 +42,13 @@ def test_every_public_name_is_on_a_page(name):
 
 
 def test_what_the_chapters_import_is_documented():
-    chapters = (PAGES.parent.parent / "notebooks").glob("*.md")
-    imported = {
-        name if module == "fedprompt_helpers" else module.removeprefix("fedprompt_helpers.")
-        for chapter in chapters
-        for module, name in re.findall(r"^from (fedprompt_helpers\S*) import (\w+)", chapter.read_text(), re.M)
-    }
-    assert len(imported) > 10
-    assert imported <= {module.removeprefix("fedprompt_helpers.") for module in documented()}
+    chapters, known = (PAGES.parent.parent / "notebooks").glob("*.md"), set(documented())
+    line = re.compile(r"^from ((?:fedprompt_helpers|book)\b\S*) import (\w+)", re.M)
+    imported = {(module, name) for chapter in chapters for module, name in line.findall(chapter.read_text("utf-8"))}
+    assert len(imported) > 5
+    assert [pair for pair in imported if not known & {pair[0], ".".join(pair)}] == []
+
+
+def test_the_public_face_is_on_the_first_page():
+    index = (PAGES / "index.md").read_text("utf-8")
+    assert set(fp.__all__) == set(re.findall(r"^\* - `fp\.(\w+)(?:\.\*)?`$", index, re.M))

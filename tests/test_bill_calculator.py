@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from book.research.store import Store
 from fedprompt_helpers.config import METHODS, UPDATE_PRECISIONS
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.model.counting import count_without_weights
-from fedprompt_helpers.records import load_record
 from fedprompt_helpers.widgets.base import read
 from fedprompt_helpers.widgets.bill_calculator import WIDTHS, bill, bill_calculator
 from tests.pages import Page, needs_node, node
 
-RECORDS = Path(__file__).resolve().parent.parent / "book/results/records"
+RECORDS = Path(__file__).resolve().parent.parent / "book/results/records.jsonl"
 BACKBONES = {"pocket": "pocket", "base": "FacebookAI/xlm-roberta-base"}
 
 # As much of a page as the script asks for: fields with values, and parts whose text can be read afterwards.
@@ -82,15 +82,14 @@ def test_every_precision_of_updates_can_be_chosen(page):
 
 def test_the_formula_is_what_was_measured_but_for_packaging():
     checked = 0
-    for path in sorted(RECORDS.glob("*-federated-*.json")):
-        record = load_record(path)
-        config, rounds = record["config"], record["rounds"]
-        if config["head"] == "local" or any(entry["failed"] for entry in rounds):
+    for record in Store(RECORDS):
+        config, rounds = record["config"], record.get("rounds", [])
+        if not rounds or config["head"] == "local" or any(entry["failed"] for entry in rounds):
             continue
         numbers, model = record["message_parameters"], record["parameters"]["full_model_bytes"] // 4
         found = bill(numbers, model, len(record["clients"]), len(rounds), 1, WIDTHS[config["update_precision"]])
         measured = sum(sum(entry["bytes"].values()) for entry in rounds)
-        assert found["total"] < measured < 1.02 * found["total"], path.name
+        assert found["total"] < measured < 1.02 * found["total"], record["name"]
         checked += 1
     assert checked >= 5
 
@@ -143,6 +142,7 @@ def test_a_number_that_cannot_be_is_refused_and_said(page, wrong):
     assert not accepted["hidden"] and accepted["update"] == "152,460 bytes"
 
 
+@pytest.mark.slow
 def test_small_the_same_every_time_and_without_network(page):
     assert bill_calculator().data == page
     assert len(page.encode()) < 20_000

@@ -207,6 +207,7 @@ def test_output_that_cannot_be_written(output, mistake, tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["file"]
 
 
+@pytest.mark.slow
 def test_output_with_a_name_that_is_too_long(tmp_path):
     result = fedprompt("run", *SMALL, "--output", tmp_path / ("n" * 300))
     assert (result.returncode, len(result.stderr.splitlines())) == (2, 1)

@@ -210,6 +210,7 @@ def test_a_missing_dev_file_is_split_off_and_said(tmp_path):
     ) in task.notes
 
 
+@pytest.mark.slow
 def test_another_process_splits_off_the_same(tmp_path):
     for language in ("aa", "bb"):
         own(tmp_path, language, dev=None)

@@ -24,6 +24,7 @@ from tests import apps
 pytestmark = pytest.mark.slow
 LABELS = load_task("intents", ["en"]).labels
 CONFIG = RunConfig(languages=("en", "cy", "ga"), train_size=24, rounds=3, local_epochs=4, learning_rate=3e-3)
+SMALL = {"train_size": 12, "dev_size": 12, "rounds": 1, "local_epochs": 1}
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +84,11 @@ def test_fedavg_by_hand_equals_flowers():
     np.testing.assert_allclose(from_record(averaged)["a"], by_hand, rtol=1e-6)
 
 
-def test_the_two_apps_run_on_a_grid_as_flower_calls_them(outcome):
-    grid = ProcessGrid(client_app, 3, run_config=write_settings(CONFIG))
+def test_the_two_apps_run_on_a_grid_as_flower_calls_them(tiny_backbone):
+    config = RunConfig(**SMALL | {"languages": ("en", "cy", "ga"), "rounds": 2, "backbone": tiny_backbone})
+    outcome, grid = simulate(config), ProcessGrid(client_app, 3, run_config=write_settings(config))
     try:
-        context = Context(1, 0, {}, RecordDict(), write_settings(CONFIG))
+        context = Context(1, 0, {}, RecordDict(), write_settings(config))
         server_app(grid, context)
     finally:
         grid.close()
@@ -134,11 +136,16 @@ def test_no_process_is_left_and_ray_is_not_started(outcome):
     assert "ray" not in sys.modules
 
 
-def test_a_language_is_scored_by_the_client_that_holds_it():
+def test_a_language_is_scored_by_the_client_that_holds_it(tiny_backbone):
     """It matters where clients keep something of their own: the head, or epochs at the end."""
     mapping = (("en", "ga"), ("cy",))
     config = RunConfig(
-        languages=("en", "cy", "ga"), partition="mapping", mapping=mapping, train_size=12, rounds=1, personal_epochs=1
+        languages=("en", "cy", "ga"),
+        partition="mapping",
+        mapping=mapping,
+        personal_epochs=1,
+        backbone=tiny_backbone,
+        **SMALL,
     )
     assert [scored_by(config, client) for client in (0, 1)] == [("en", "ga"), ("cy",)]
     assert [list(texts(config, client, LABELS)[0].data) for client in (0, 1)] == [["en", "ga"], ["cy"]]
@@ -152,9 +159,6 @@ def test_a_language_is_scored_by_the_client_that_holds_it():
 def test_own_models_are_refused_where_nobody_could_score_them(own, more):
     with pytest.raises(FedPromptError, match=r"one client|unseen"):
         RunConfig(languages=("en", "cy", "ga"), **own, **more)
-
-
-SMALL = {"train_size": 12, "dev_size": 12, "rounds": 1, "local_epochs": 1}
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def cases(draw):
     return task, scheme, arguments
 
 
+@pytest.mark.slow
 @few
 @given(cases())
 def test_every_example_lands_with_exactly_one_client(case):
@@ -80,6 +81,7 @@ def test_every_example_lands_with_exactly_one_client(case):
     assert [rows(part) for part in parts] == [rows(part) for part in again]
 
 
+@pytest.mark.slow
 @few
 @given(cases())
 def test_counts_add_up(case):

@@ -9,16 +9,15 @@ import pytest
 from sklearn.metrics import f1_score
 
 from book.research import explorer
-from book.research.explorer import explorer_data, majority_macro_f1, sweep_data
+from book.research.explorer import HERE, MEASURES, explorer_data, majority_macro_f1, results_explorer, sweep_data
 from book.research.results import half_interval, table
 from book.research.sweeps import has_record, read_sweep
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.widgets.base import read
-from fedprompt_helpers.widgets.results_explorer import MEASURES, results_explorer
 from tests.pages import Page, needs_node, node
 
 RESULTS = Path(__file__).resolve().parent.parent / "book/results"
-RECORDS = RESULTS / "records"
+RECORDS = RESULTS / "records.jsonl"
 SWEEPS = [read_sweep(path) for path in sorted((RESULTS / "sweeps").glob("*.toml"))]
 RECORDED = [sweep for sweep in SWEEPS if has_record(sweep, RECORDS)]
 MAIN = "federation_gain_masakhanews"
@@ -175,7 +174,8 @@ def test_the_formula_in_javascript_is_that_of_the_tables(page):
     t = Page(page).payload()["t"] | {"5": 2.776445}
     assert t["3"] == 4.302653
     program = (
-        read("results_formula.js") + "console.log(JSON.stringify(INPUT.cases.map(x => [mean(x), half(x, INPUT.t)])));"
+        read("results_formula.js", HERE)
+        + "console.log(JSON.stringify(INPUT.cases.map(x => [mean(x), half(x, INPUT.t)])));"
     )
     for case, (middle, half) in zip(cases, node(program, {"cases": cases, "t": t}), strict=True):
         assert middle == pytest.approx(np.mean(case))
@@ -188,7 +188,7 @@ def test_gains_are_paired_by_seed_and_language():
     row = {"seeds": [0, 1, 2], "base": 0, "accuracy": {"x": [0.6, 0.9, 0.4], "y": [0.7, 0.9, 0.5]}}
     sweep = {"languages": ["x", "y"], "settings": [base, row]}
     program = (
-        read("results_formula.js")
+        read("results_formula.js", HERE)
         + "const {sweep} = INPUT, row = sweep.settings[1];"
         + ("console.log(JSON.stringify(['', 'x'].map(l => [...values(sweep, row, 'accuracy', l, true)])));")
     )
@@ -238,7 +238,7 @@ def test_text_of_a_sweep_cannot_leave_its_place(tmp_path):
 
 def test_mistakes_are_told(tmp_path):
     with pytest.raises(FedPromptError, match="no sweep given has a run record"):
-        explorer_data(SWEEPS, tmp_path)
+        explorer_data(SWEEPS, tmp_path / "none.jsonl")
     with pytest.raises(FedPromptError, match="no question to show"):
         results_explorer({})
     with pytest.raises(FedPromptError, match="the question 'mine' lacks languages, majority, settings"):

@@ -21,6 +21,7 @@ def chapter(path: Path):
     return nbformat.read(path, as_version=4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_gives_slides_that_teach_it_without_its_code_and_solutions(path):
     notebook = chapter(path)
@@ -43,6 +44,7 @@ def test_a_chapter_gives_slides_that_teach_it_without_its_code_and_solutions(pat
             assert not [line for line in cell.source.splitlines() if len(line) > 40 and line in text]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_nothing_is_loaded_from_elsewhere(path):
     soup = BeautifulSoup(deck(chapter(path)), "html.parser")
@@ -74,6 +76,7 @@ def test_an_unknown_chapter_is_named(tmp_path):
         write_slides(["no_such"], tmp_path)
 
 
+@pytest.mark.browser
 def test_in_a_browser_nothing_is_cut_off_and_no_request_leaves(tmp_path):
     try:
         chromium()

@@ -29,13 +29,13 @@ def task():
     return load_task("intents", ["cy"], train_size=96)
 
 
-def ready(method, task, precision="float32", seed=0):
-    model, tokenizer = load_backbone(
-        num_labels=len(task.labels), seed=seed, dtype=devices.compute_dtype(precision, method)
-    )
+def ready(method, task, precision="float32", seed=0, name="pocket"):
+    dtype = devices.compute_dtype(precision, method)
+    model, tokenizer = load_backbone(name, num_labels=len(task.labels), seed=seed, dtype=dtype)
     return methods.prepare(model, method, virtual_tokens=TOKENS, seed=seed), tokenizer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", EXPECTED)
 def test_each_method_trains_just_its_parameters(method, task):
     model, tokenizer = ready(method, task, "auto")
@@ -52,8 +52,8 @@ def test_each_method_trains_just_its_parameters(method, task):
         assert any("classifier" not in name for name in changed)
 
 
-def test_full_fine_tuning_changes_the_backbone(task):
-    model, tokenizer = ready("full", task)
+def test_full_fine_tuning_changes_the_backbone(task, tiny_backbone):
+    model, tokenizer = ready("full", task, name=tiny_backbone)
     data = training.encode(task.data["cy"]["train"].select(range(4)), tokenizer)
     weight = model.base_model.encoder.layer[0].attention.self.query.weight
     before = weight.detach().clone()
@@ -61,6 +61,7 @@ def test_full_fine_tuning_changes_the_backbone(task):
     assert not torch.equal(before, weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning"])
 def test_training_beats_the_majority_class(method, task):
     model, tokenizer = ready(method, task, "auto")
@@ -70,9 +71,10 @@ def test_training_beats_the_majority_class(method, task):
     assert training.evaluate(model, test).accuracy > majority_accuracy(task.data["cy"]["test"])[1] + 0.2
 
 
-def test_same_seed_same_result_and_another_seed_another(task):
+@pytest.mark.slow
+def test_same_seed_same_result_and_another_seed_another(task, tiny_backbone):
     def trained(seed):
-        model, tokenizer = ready("p-tuning", task, "auto", seed)
+        model, tokenizer = ready("p-tuning", task, "auto", seed, name=tiny_backbone)
         data = training.encode(task.data["cy"]["train"].select(range(24)), tokenizer)
         training.train(model, data, epochs=1, batch_size=8, seed=seed)
         return training.get_arrays(model)
@@ -82,6 +84,7 @@ def test_same_seed_same_result_and_another_seed_another(task):
     assert any(not np.array_equal(first[name], other[name]) for name in first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patience", [2, None])
 def test_the_best_epoch_is_kept_with_and_without_early_stopping(task, patience):
     model, tokenizer = ready("head", task, "auto")
@@ -99,8 +102,8 @@ def test_the_best_epoch_is_kept_with_and_without_early_stopping(task, patience):
     assert training.evaluate(model, dev).loss == pytest.approx(min(losses), rel=1e-4)
 
 
-def test_batches_hold_every_example_once_and_little_padding(task):
-    _, tokenizer = ready("head", task)
+def test_batches_hold_every_example_once_and_little_padding(task, tiny_backbone):
+    _, tokenizer = ready("head", task, name=tiny_backbone)
     data = training.encode(task.data["cy"]["train"], tokenizer)
     for rng in (None, np.random.default_rng(0)):
         rows, computed = [], 0
@@ -113,8 +116,8 @@ def test_batches_hold_every_example_once_and_little_padding(task):
         assert computed < 1.25 * sum(map(len, data.token_ids))
 
 
-def test_arrays_of_another_model_are_refused(task):
-    model, _ = ready("p-tuning", task)
+def test_arrays_of_another_model_are_refused(task, tiny_backbone):
+    model, _ = ready("p-tuning", task, name=tiny_backbone)
     arrays = training.get_arrays(model)
     with pytest.raises(FedPromptError, match="another model"):
         training.set_arrays(model, {name: values[:1] for name, values in arrays.items()})
@@ -122,8 +125,8 @@ def test_arrays_of_another_model_are_refused(task):
         training.set_arrays(model, {"x": np.zeros(1)})
 
 
-def test_bad_values_name_the_next_step(task):
-    model, tokenizer = ready("head", task)
+def test_bad_values_name_the_next_step(task, tiny_backbone):
+    model, tokenizer = ready("head", task, name=tiny_backbone)
     data = training.encode(task.data["cy"]["train"].select(range(4)), tokenizer)
     empty = training.Encoded([], np.zeros(0, dtype=np.int64))
     with pytest.raises(FedPromptError, match="at least one example"):
@@ -138,6 +141,7 @@ def test_bad_values_name_the_next_step(task):
         methods.prepare(model, "ptuning")
 
 
+@pytest.mark.slow
 def test_prompt_tuning_starts_from_words_or_at_random(task):
     model, _ = load_backbone(num_labels=len(task.labels))
     words = {row.numpy().tobytes() for row in model.get_input_embeddings().weight.detach()}
@@ -154,8 +158,8 @@ def test_prompt_tuning_starts_from_words_or_at_random(task):
         methods.prepare(fresh, "prompt-tuning", prompt_init="words")
 
 
-def test_the_digest_shows_an_encoder_that_nobody_froze(task):
-    model, tokenizer = ready("p-tuning", task)
+def test_the_digest_shows_an_encoder_that_nobody_froze(task, tiny_backbone):
+    model, tokenizer = ready("p-tuning", task, name=tiny_backbone)
     model.base_model.requires_grad_(True)
     before = backbone_digest(model)
     data = training.encode(task.data["cy"]["train"].select(range(4)), tokenizer)

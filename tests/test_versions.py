@@ -134,6 +134,7 @@ def test_a_box_without_an_end_is_named():
         without_boxes("```{dropdown} Answer\nsecret")
 
 
+@pytest.mark.slow
 def test_the_built_book_holds_no_solution_anywhere(tmp_path):
     assert build(tmp_path) == 0
     pages = tmp_path / "_build/html"
