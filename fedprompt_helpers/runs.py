@@ -77,16 +77,13 @@ def simulate(
         Where finished rounds are kept; a later call with the same folder goes on after them. Flower's own log of the
         run is written there; elsewhere its warnings alone are shown.
 
-    Returns
-    -------
-    Outcome
-
     Raises
     ------
     FedPromptError
         If something of the configuration is not here, too few clients send a sound update, or one cannot score.
     """
-    forget(), check_languages(config)
+    forget()
+    check_languages(config)
     settings, options = write_settings(config), {"on_word": on_round}
     pooled, card = config.federation.setting == "centralised", choose_device(config.model.device).type != "cpu"
     if (labels := task_labels(config.data.task)) and not card:
@@ -162,7 +159,8 @@ def run(
         _check_data(path, config)
         return path
     path, began = _record_path(config, Path(output)), time.perf_counter()
-    forget(), check_languages(config)
+    forget()
+    check_languages(config)
     if runtime == "flower":
         from .flower import flwr_run
 

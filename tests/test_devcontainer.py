@@ -14,7 +14,7 @@ CONTAINER = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text("utf
 def test_it_has_the_python_that_the_package_asks_for():
     version = re.search(r"\bpython:(\d+\.\d+)", CONTAINER["image"])[1]
     asked = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["requires-python"]
-    assert asked.startswith(f">={version},")
+    assert asked == f">={version}"
 
 
 def test_it_installs_by_the_command_of_the_makefile_and_that_makes_the_environment():

@@ -64,7 +64,7 @@ def test_all_kinds_of_commands_are_tried():
 
 
 def test_the_message_of_a_missing_backbone(tmp_path, monkeypatch):
-    from fedprompt_helpers import pocket
+    from fedprompt_helpers.model import pocket
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(FedPromptError) as error:
@@ -78,7 +78,7 @@ def test_the_python_of_the_message_is_the_one_that_is_asked_for():
     assert set(found.split(",")) == set(wanted.split(","))
 
 
-@pytest.mark.parametrize("source", ["experiments", "tuning", "server_app"])
+@pytest.mark.parametrize("source", ["runs", "model/training", "federation/strategies"])
 def test_messages_that_take_a_training_are_those_of_the_code(source):
     code = (ROOT / f"fedprompt_helpers/{source}.py").read_text(encoding="utf-8")
     code = re.sub(r'"\s*\n\s*f?"', "", code)  # pieces of one message
