@@ -147,5 +147,5 @@ def test_a_node_without_a_folder_is_one_line(configuration, tmp_path):
     output.mkdir(), home.mkdir()
     with federation(home, folders) as environment:
         said = submit(environment, configuration, output)
-    assert "FedPromptError: data_dir is" in said and "not a folder" in said
+    assert "FedPromptError: data_dir is" in said and "not a folder" in said, said
     assert not list(output.glob("*.json"))

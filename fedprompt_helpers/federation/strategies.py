@@ -4,6 +4,7 @@
 (a round without messages changes nothing) and keeps every finished round.
 """
 
+import re
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -190,9 +191,10 @@ def take(job: Job, replies: Iterable[Message], failed: list[dict], traffic: Traf
 def why(reason: str | None) -> str:
     """Shorten an account of an error to its last line, whichever runtime gave it."""
     lines = [line.strip().removesuffix("'>") for line in (reason or "").splitlines() if line.strip()]
-    line = (
-        (lines[-1].partition("occurred. Message: ")[2] or lines[-1])[:300] if lines else "something, without a reason"
-    )
+    last = lines[-1] if lines else "something, without a reason"
+    line = (last.partition("occurred. Message: ")[2] or last)[:300]
+    if found := re.match(r"<class '(?:\w+\.)*(\w+)'>:<'(.*)", line):  # as a SuperNode puts it
+        line = f"{found[1]}: {found[2]}"
     return line if line.startswith(("raised ", "did not ")) else f"raised {line}"
 
 
