@@ -58,18 +58,18 @@ def _answer_until_closed(connection, inherited, app: ClientApp | bytes) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if inherited is not None:
         inherited.close()  # a forked process has the asker's end too, and would wait for itself
-        if "torch" in sys.modules:
-            sys.modules["torch"].set_num_threads(1)  # GNU OpenMP does not survive a fork with more
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(1)  # GNU OpenMP does not survive a fork with more
     client_app = cloudpickle.loads(app) if isinstance(app, bytes) else app
     outside_a_run()
 
     def send(kind: str, content: Any) -> None:
-        connection.send_bytes(cloudpickle.dumps((kind, content)))
+        connection.send((kind, content))
 
     _say = lambda word: send("word", word)  # noqa: E731
     while True:
         try:
-            message, context = cloudpickle.loads(connection.recv_bytes())
+            message, context = connection.recv()
             try:
                 answer = "reply", (client_app(message, context), context)
             except Exception as error:
@@ -100,9 +100,9 @@ class Worker:
     def ask(self, message: Message, context: Context) -> tuple[str, Any]:
         """Let the process answer a message: ``("reply", (message, context))`` or ``("error", reason)``."""
         try:
-            self.connection.send_bytes(cloudpickle.dumps((message, context)))
+            self.connection.send((message, context))
             while True:
-                kind, content = cloudpickle.loads(self.connection.recv_bytes())
+                kind, content = self.connection.recv()
                 if kind != "word":
                     return kind, content
                 self.on_word(content)
