@@ -71,10 +71,8 @@ def floor(name: str) -> int:
 def test_the_package_is_thin(capsys):
     total = sum(LINES.values())
     with capsys.disabled():
-        print(
-            f"\nfedprompt_helpers: {total:,} lines of Python in {len(LINES)} files, {len(FLOORS)} floors; goal: {GOAL:,}",
-            flush=True,
-        )
+        found = f"{total:,} lines of Python in {len(LINES)} files, {len(FLOORS)} floors; goal: {GOAL:,}"
+        print(f"\nfedprompt_helpers: {found}", flush=True)
         for number, names in sorted(FLOORS.items(), reverse=True):
             lines = sum(n for name, n in LINES.items() if name.split(".")[0] in names)
             print(f"  floor {number}: {lines:>5,} lines  {', '.join(names)}", flush=True)
