@@ -64,12 +64,12 @@ def _answer_until_closed(connection, inherited, app: ClientApp | bytes) -> None:
     outside_a_run()
 
     def send(kind: str, content: Any) -> None:
-        connection.send((kind, content))
+        connection.send_bytes(cloudpickle.dumps((kind, content)))  # the arrays are memory views: pickle refuses them
 
     _say = lambda word: send("word", word)  # noqa: E731
     while True:
         try:
-            message, context = connection.recv()
+            message, context = cloudpickle.loads(connection.recv_bytes())
             try:
                 answer = "reply", (client_app(message, context), context)
             except Exception as error:
@@ -100,9 +100,9 @@ class Worker:
     def ask(self, message: Message, context: Context) -> tuple[str, Any]:
         """Let the process answer a message: ``("reply", (message, context))`` or ``("error", reason)``."""
         try:
-            self.connection.send((message, context))
+            self.connection.send_bytes(cloudpickle.dumps((message, context)))
             while True:
-                kind, content = self.connection.recv()
+                kind, content = cloudpickle.loads(self.connection.recv_bytes())
                 if kind != "word":
                     return kind, content
                 self.on_word(content)
