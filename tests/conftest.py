@@ -17,6 +17,13 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
+def pytest_collection_modifyitems(items):
+    """Mark what waits for built pages or for a browser, so that `make quick` leaves it out."""
+    for item in items:
+        if {"built", "printed", "some_chromium"} & set(item.fixturenames):
+            item.add_marker("slow")
+
+
 def pytest_runtest_setup(item):
     """Skip what needs a graphics card where there is none; `tests.check` names what was skipped so."""
     if item.get_closest_marker("gpu"):

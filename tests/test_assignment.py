@@ -19,6 +19,7 @@ def folder(tmp_path_factory):
 
 
 @needs_nbgrader
+@pytest.mark.notebooks
 def test_the_students_notebook_is_made_from_the_instructors(folder):
     made = nbformat.read(grade.course(folder), as_version=4)
     kept = nbformat.read(grade.STUDENT, as_version=4)
@@ -38,6 +39,7 @@ def test_the_students_notebook_shows_no_solution_and_no_hidden_test():
 
 
 @needs_nbgrader
+@pytest.mark.notebooks
 def test_both_submissions_get_the_marks_they_deserve(folder, monkeypatch):
     monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", "1")  # kernels beside other tests
     found = grade.grade_examples(folder)

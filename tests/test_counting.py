@@ -27,6 +27,7 @@ def test_the_papers_parameter_count_is_explained():
     assert full["total"] == full["trainable"] == 278_051_338
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", config.METHODS)
 def test_counting_without_weights_equals_counting_the_loaded_model(method, tiny_backbone):
     model, _ = load_backbone(tiny_backbone, num_labels=12)

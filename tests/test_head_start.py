@@ -41,6 +41,7 @@ def sums_of(clients, data):
     return head_start.statistics(clients.model, data, len(clients.labels))
 
 
+@pytest.mark.slow
 def test_sums_of_clients_add_up_to_those_of_the_pooled_examples(clients):
     added = head_start.add_up([sums_of(clients, part) for part in clients.train])
     pooled = sums_of(clients, training.join(clients.train))
@@ -50,6 +51,7 @@ def test_sums_of_clients_add_up_to_those_of_the_pooled_examples(clients):
         np.testing.assert_allclose(added[name], pooled[name], rtol=0.02, atol=0.05)
 
 
+@pytest.mark.slow
 def test_the_head_gives_an_example_to_the_nearest_class_mean(clients):
     total = sums_of(clients, training.join(clients.train))
     head = head_start.prototype_head(list(clients.initial), total)
@@ -69,6 +71,7 @@ def test_the_head_gives_an_example_to_the_nearest_class_mean(clients):
     np.testing.assert_allclose(logits - logits[:, :1], expected - expected[:, :1], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_it_beats_the_majority_class_before_any_training(clients):
     head = head_start.prototype_head(list(clients.initial), sums_of(clients, training.join(clients.train)))
     training.set_arrays(clients.model, clients.initial | head)

@@ -158,6 +158,7 @@ def test_prompt_tuning_starts_from_words_or_at_random(task):
         methods.prepare(fresh, "prompt-tuning", prompt_init="words")
 
 
+@pytest.mark.slow
 def test_the_digest_shows_an_encoder_that_nobody_froze(task, tiny_backbone):
     model, tokenizer = ready("p-tuning", task, name=tiny_backbone)
     model.base_model.requires_grad_(True)

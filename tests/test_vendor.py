@@ -61,6 +61,7 @@ def test_what_npm_says_is_passed_on(npm):
         vendored("small")
 
 
+@pytest.mark.slow
 def test_without_npm_a_book_is_built_all_the_same(npm, tmp_path):
     npm.unlink()
     book = tmp_path / "book"
