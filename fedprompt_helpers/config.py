@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field, Strict, ValidationError
 from .checks import check, one_line
 from .errors import FedPromptError, check_choice
 
-Task = Literal["intents", "masakhanews", "xnli", "xglue-nc", "sib200", "tsv"]
+Task = Literal["intents", "masakhanews", "xnli", "xglue-nc", "sib200", "afrisenti", "tsv"]
 Method = Literal["prompt-tuning", "p-tuning", "prefix-tuning", "lora", "head", "full"]
 Scheme = Literal["language", "mapping", "iid", "dirichlet-label", "dirichlet-language", "dirichlet-both"]
 Setting = Literal["federated", "local", "centralised"]
@@ -22,11 +22,14 @@ PromptInit = Literal["vocabulary", "random"]
 Precision = Literal["auto", "float32", "bfloat16"]
 UpdatePrecision = Literal["float32", "float16", "int8"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Draw = Literal["natural", "balanced"]
+Pooling = Literal["first", "mean"]
 
 TASKS, METHODS, SCHEMES, SETTINGS = get_args(Task), get_args(Method), get_args(Scheme), get_args(Setting)
 AGGREGATIONS, HEADS, HEAD_STARTS = get_args(Aggregation), get_args(Head), get_args(HeadStart)
 PROMPT_INITS, PRECISIONS = get_args(PromptInit), get_args(Precision)
 UPDATE_PRECISIONS, DEVICES = get_args(UpdatePrecision), get_args(Device)
+DRAWS, POOLINGS = get_args(Draw), get_args(Pooling)
 PROMPT_METHODS = ("prompt-tuning", "p-tuning", "prefix-tuning")
 
 # The paper's values where it states them (arXiv 2507.03003): backbone, learning rate, patience. The others are ours or
@@ -61,6 +64,9 @@ Count = Annotated[int, Strict(), BeforeValidator(_plain), Field(ge=0)]
 Whole = Annotated[Count, Field(ge=1, le=LIMIT)]
 Real = Annotated[float, Strict(), BeforeValidator(_plain), Field(ge=0, lt=math.inf)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Budget = Annotated[
+    tuple[Whole, ...] | None, BeforeValidator(lambda value: (value,) if isinstance(value, int) else value)
+]
 Mapping = Annotated[tuple[tuple[str, ...], ...] | None, BeforeValidator(_groups)]
 
 
@@ -77,7 +83,10 @@ class Data(Group, frozen=True):
         None, description="Folder of the task's files; default: $FEDPROMPT_DATA, then the hub."
     )
     text_field: str | None = Field(None, description="Which text is read, where there are several.")
-    train_size: Whole | None = Field(None, description="Training examples a language at most.")
+    label_budget: Budget = Field(None, description="Labels a language in all, or each its own; a share of them is dev.")
+    dev_share: Annotated[Real, Field(le=0.5)] = Field(0.25, description="Share of the label budget that is dev.")
+    draw: Draw = Field("natural", description="A budget is drawn at random, or by class in turn.")
+    train_size: Whole | None = Field(None, description="Without a budget: training examples a language at most.")
     dev_size: Whole | None = Field(None, description="Dev examples a language at most, drawn at random.")
     partition: Scheme = Field("language", description="Who holds what.")
     clients: Whole | None = Field(None, description="Number of clients; default: one a language.")

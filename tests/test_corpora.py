@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from fedprompt_helpers.data import loading
 from fedprompt_helpers.data.corpora import CORPORA, SPLITS, Corpus
-from fedprompt_helpers.data.readers import deal, read_table
+from fedprompt_helpers.data.draws import Draw, deal
+from fedprompt_helpers.data.readers import read_table
 from fedprompt_helpers.data.tasks import available_languages, load_task
 from fedprompt_helpers.errors import FedPromptError
 
@@ -508,8 +509,9 @@ def lingala(rows=(608, 87, 175), names=TOPICS, shift=0):
 
 def load_hub(name, language, **changes):
     corpus = CORPORA[name].model_copy(update=changes)
-    labels, source, parts = loading.load(corpus, (language,), 0, None, None, (), None)
-    return labels, source, next(parts)
+    labels, source, parts = loading.load(corpus, {language: Draw()}, None, None, (), None)
+    part = next(parts)
+    return labels, source, (part.language, part.splits, part.notes)
 
 
 def test_masakhanews_in_the_form_of_the_hub(tmp_path, hub_cache):

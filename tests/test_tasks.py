@@ -169,7 +169,7 @@ def test_available_languages_of_an_unknown_task():
 
 
 def test_every_task_says_in_one_line_what_it_is():
-    assert tuple(CORPORA) == TASKS == ("intents", "masakhanews", "xnli", "xglue-nc", "sib200", "tsv")
+    assert tuple(CORPORA) == TASKS == ("intents", "masakhanews", "xnli", "xglue-nc", "sib200", "afrisenti", "tsv")
     for source in CORPORA.values():
         assert 20 < len(source.about) < 110
         assert "\n" not in source.about

@@ -1,21 +1,18 @@
 """Loading a corpus: from this package, the Hugging Face hub, a local mirror of its files, or a folder of your own."""
 
 import os
-import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import FedPromptError
-from .corpora import SPLITS, Corpus
-from .readers import Columns, Table, deal, fold, read_table, remarks, take
+from .corpora import Corpus
+from .draws import Draw, choose, complete, digest
+from .readers import Columns, Table, read_table, remarks, take
 
 DATA_VARIABLE = "FEDPROMPT_DATA"
-DEV_SHARE = 0.2  # of the rows of a file that is split into train and dev
-WELLER = (8_000, 1_000)  # Weller et al. (2022): training and dev rows of each XGLUE dev file; the rest is the test set
-WELLER_ROWS = 10_000
 MOST_LABELS = 10_000  # more than this are texts taken for labels, and are refused before memory is asked for
 Files = dict[str, dict[str, Table]]  # by language and split
-Loaded = tuple[str, dict[str, Columns], list[str]]  # a language, its splits, and remarks
 
 
 def find_folder(corpus: Corpus, data_dir: Path | None) -> Path | None:
@@ -62,45 +59,58 @@ def languages(corpus: Corpus, data_dir: Path | None) -> tuple[str, ...]:
     return tuple(corpus.rows) if folder is None or corpus.packaged else _languages_in(corpus, folder)
 
 
+class Loaded(NamedTuple):
+    """One language: its splits, which labels it has, a digest of all the rows that were read, and remarks."""
+
+    language: str
+    splits: dict[str, Columns]
+    label_set: tuple[str, ...]
+    source: str
+    notes: list[str]
+
+
 def load(
-    corpus: Corpus, chosen: Sequence[str], seed: int, data_dir: Path | None, text_field: str | None,
+    corpus: Corpus, draws: dict[str, Draw], data_dir: Path | None, text_field: str | None,
     unseen: Sequence[str], given: Sequence[str] | None,
 ) -> tuple[tuple[str, ...], str, Iterator[Loaded]]:  # fmt: skip
     """Return the labels of a corpus, where it is from, and its languages, loaded one by one to save memory."""
     folder = find_folder(corpus, data_dir)
-    files = {} if folder is None else {name: _read(corpus, folder, name, name in unseen) for name in chosen}
+    files = {} if folder is None else {name: _read(corpus, folder, name, name in unseen) for name in draws}
     labels = corpus.labels or _own_labels(files, unseen, given)
     if given is not None and set(given) != set(labels):
         raise FedPromptError(f"labels are given, but task {corpus.task!r} has others of its own; leave them out")
     for table in [table for tables in files.values() for table in tables.values()]:
         table.check_labels(labels)
-
-    def parts() -> Iterator[Loaded]:
-        for language in chosen:
-            if folder is None:
-                splits = _download(corpus, language)
-            else:
-                splits = {split: table.columns for split, table in files.pop(language).items()}
-            only_tested, said = language in unseen, []
-            sizes = dict(zip(corpus.reads, corpus.rows.get(language, ()), strict=False))
-            if sizes and not only_tested and sizes != {split: len(rows["label"]) for split, rows in splits.items()}:
-                listed = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
-                said = [f"{language}: the whole corpus has {listed} rows"]
-            if only_tested and "test" in splits:
-                splits |= {split: take(splits["test"], []) for split in ("train", "dev")}
-            said += _complete(corpus, language, splits, random.Random(f"{corpus.task}-{seed}-{language}-split"))
-            if corpus.fields:
-                names = corpus.fields[text_field or next(iter(corpus.fields))]
-                splits = {split: _compose(columns, names) for split, columns in splits.items()}
-            size = len(splits["train"]["label"])
-            order = random.Random(f"{corpus.task}-{seed}-{language}-order").sample(range(size), size)
-            splits["train"] = take(splits["train"], order)
-            said += [f"{language}: only tested"] if only_tested else remarks(language, splits, labels)
-            yield language, splits, said
-
     source = "this package" if corpus.packaged else "local files" if folder else f"the hub, {corpus.hub}"
-    field = f"; text: {text_field or next(iter(corpus.fields))}" if corpus.fields else ""
-    return labels, f"{corpus.title}, from {source}{field}", parts()
+    field = text_field or next(iter(corpus.fields), None)
+
+    def part(language: str) -> Loaded:
+        if folder is None:
+            splits = _download(corpus, language)
+        else:
+            splits = {split: table.columns for split, table in files.pop(language).items()}
+        only_tested, notes, whole = language in unseen, [], digest(language, splits)
+        sizes = dict(zip(corpus.reads, corpus.rows.get(language, ()), strict=False))
+        if sizes and not only_tested and sizes != {split: len(rows["label"]) for split, rows in splits.items()}:
+            listed = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
+            notes = [f"{language}: the whole corpus has {listed} rows"]
+        if only_tested and "test" in splits:
+            splits |= {split: take(splits["test"], []) for split in ("train", "dev")}
+        notes += complete(corpus, language, splits, draws[language])
+        if field:
+            splits = {split: _compose(columns, corpus.fields[field]) for split, columns in splits.items()}
+        if only_tested:
+            seen, notes = set(splits["test"]["label"]), [*notes, f"{language}: only tested"]
+            splits |= {split: take(splits[split], []) for split in ("train", "dev")}
+        else:
+            seen, notes = (
+                {*splits["train"]["label"], *splits["dev"]["label"]},
+                [*notes, *remarks(language, splits, labels)],
+            )
+            notes += choose(corpus, language, splits, draws[language])
+        return Loaded(language, splits, tuple(label for label in labels if label in seen), whole, notes)
+
+    return labels, f"{corpus.title}, from {source}{f'; text: {field}' if field else ''}", map(part, draws)
 
 
 def _compose(columns: Columns, names: Sequence[str]) -> Columns:
@@ -177,25 +187,3 @@ def _download(corpus: Corpus, language: str) -> dict[str, Columns]:
             raise differs(f"the label {min(unknown)!r}", f"one of {', '.join(corpus.labels)}")
         splits[split] = columns
     return splits
-
-
-def _complete(corpus: Corpus, language: str, splits: dict[str, Columns], rng: random.Random) -> list[str]:
-    """Split off what is missing of train, dev and test, and say so."""
-    missing = [split for split in SPLITS if split not in splits]
-    if not missing:
-        return []
-    source = "dev" if "dev" in splits else "train"
-    columns, size = splits[source], len(splits[source]["label"])
-    targets, sizes = ("train", "dev"), (size - max(1, round(DEV_SHARE * size)),)
-    why = f"for there is no {missing[0]} file"
-    if "test" in missing:
-        targets, sizes, rule = SPLITS, WELLER, "8,000/1,000/rest"
-        if size < WELLER_ROWS:
-            sizes, rule = (round(0.8 * size), round(0.1 * size)), f"{rule} of 10,000; here 80/10/10%"
-        why = f"as Weller et al. (2022) do ({rule}), for English alone has a training file"
-    names = ["text"] if "text_pair" in columns else [name for name in columns if name != "label"]
-    keys = [tuple(map(fold, row)) for row in zip(*(columns[name] for name in names), strict=True)]
-    for split, rows in zip(targets, deal(language, keys, columns["label"], sizes, rng), strict=True):
-        splits[split] = take(columns, rows)
-    shares = ", ".join(f"{len(splits[split]['label']):,} {split}" for split in targets)
-    return [f"{language}: the {size:,} rows of the {source} file are split, {why}: {shares}, by seed and label"]

@@ -1,11 +1,10 @@
-"""Tables of texts and labels: read strictly from tab-separated files, dealt into splits, and looked over."""
+"""Tables of texts and labels: read strictly from tab-separated files, and looked over."""
 
 import csv
 import io
-import random
 import unicodedata
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,37 +124,6 @@ def take(columns: Columns, rows: Sequence[int]) -> Columns:
 def fold(text: str) -> str:
     """Return the form in which two texts count as the same: NFC, caseless, single spaces."""
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
-
-
-def deal(
-    language: str, keys: Sequence[Hashable], labels: Sequence[str], sizes: Sequence[int], rng: random.Random
-) -> list[list[int]]:
-    """Deal rows to parts with the same mix of labels; rows with the same key stay together.
-
-    The rows of each label, in drawn order, are spread evenly over one line, and the line is cut at `sizes`, the last
-    part taking the rest. A key is a text, or the premise that several sentence pairs share.
-    """
-    groups: dict[Hashable, list[int]] = defaultdict(list)
-    for row, key in enumerate(keys):
-        groups[key].append(row)
-    strata = defaultdict(list)
-    for rows in rng.sample(list(groups.values()), len(groups)):
-        strata[tuple(sorted(labels[row] for row in rows))].append(rows)
-    line = sorted(
-        ((number + 0.5) / len(stratum), mix, rows)
-        for mix, stratum in strata.items()
-        for number, rows in enumerate(stratum)
-    )
-    parts: list[list[int]] = [[] for _ in range(len(sizes) + 1)]
-    for _, _, rows in line:
-        room = (part for part, size in enumerate(sizes) if len(parts[part]) + len(rows) <= size)
-        parts[next(room, len(sizes))] += rows
-    if not all(parts):
-        what = (
-            f"{language}: {len(keys)} rows with {len(groups)} different texts are too few to split off what is missing"
-        )
-        raise FedPromptError(f"{what}; write the missing file, or add rows")
-    return parts
 
 
 def remarks(language: str, splits: dict[str, Columns], labels: Sequence[str]) -> list[str]:

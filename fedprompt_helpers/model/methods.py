@@ -9,6 +9,7 @@ from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 
 from ..config import METHODS, PROMPT_INITS
 from ..errors import FedPromptError, check_choice
+from .pooling import MeanHead, remember
 
 # PEFT asks Transformers a question that Transformers has renamed; nothing a reader could mend.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
@@ -60,6 +61,10 @@ def prepare(
     heads = [name for name in HEADS if hasattr(model, name)]
     if not heads:
         raise _not_available(model, method, f"it has no classification head called {' or '.join(HEADS)}")
+    if isinstance(getattr(model, "classifier", None), MeanHead):
+        model.classifier.virtual_tokens = virtual_tokens if method in ("prompt-tuning", "p-tuning") else 0
+        if method == "head":
+            remember(model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if method in ("head", "full"):

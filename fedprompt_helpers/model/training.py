@@ -71,7 +71,7 @@ def batches(
     shuffled again. Without it all are sorted by length. ``input_ids`` and ``attention_mask`` are ``(batch, longest)``.
     """
     lengths = np.array([len(ids) for ids in data.token_ids])
-    order = np.argsort(-lengths, kind="stable")  # longest first: what it frees fits all that follows
+    order = longest_first(data)
     if rng is not None:
         parts = np.split(rng.permutation(len(lengths)), range(16 * batch_size, len(lengths), 16 * batch_size))
         order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
@@ -87,20 +87,36 @@ def batches(
 
 def evaluate(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> Scores:
     """Score a model on one split from ``encode``, by hand in chapter 2; an empty split is a FedPromptError."""
+    logits, loss = predict(model, data, batch_size=batch_size)
+    return score(logits.argmax(1), data.labels, loss)
+
+
+def predict(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> tuple[np.ndarray, float]:
+    """Return the logits of a split, float32 ``(examples, labels)`` in its order, and the mean cross-entropy in nats."""
     if not len(data.labels):
         raise FedPromptError("nothing to evaluate: the split is empty; give it at least one example")
     model.eval()
-    loss, truth, guess = 0.0, [], []
+    loss, logits = 0.0, []
     with torch.inference_mode():
         for batch in batches(data, batch_size, pad=pad_of(model), device=device_of(model)):
             labels = batch.pop("labels")
-            logits = model(**batch).logits.float()
-            loss += torch.nn.functional.cross_entropy(logits, labels, reduction="sum").item()
-            truth.append(labels.cpu().numpy())
-            guess.append(logits.argmax(-1).cpu().numpy())
-    truth, guess = np.concatenate(truth), np.concatenate(guess)
-    macro_f1 = f1_score(truth, guess, labels=np.unique(truth), average="macro", zero_division=0)
-    return Scores(loss / len(truth), float((truth == guess).mean()), float(macro_f1), len(truth))
+            logits.append(model(**batch).logits.float())
+            loss += torch.nn.functional.cross_entropy(logits[-1], labels, reduction="sum").item()
+    found = torch.cat(logits).cpu().numpy()
+    ordered = np.empty_like(found)
+    ordered[longest_first(data)] = found
+    return ordered, loss / len(found)
+
+
+def score(guesses: np.ndarray, truth: np.ndarray, loss: float) -> Scores:
+    """Compare guessed labels with true ones, both int64 ``(examples,)``; macro-F1 is over the true classes."""
+    macro_f1 = f1_score(truth, guesses, labels=np.unique(truth), average="macro", zero_division=0)
+    return Scores(loss, float((truth == guesses).mean()), float(macro_f1), len(truth))
+
+
+def longest_first(data: Encoded) -> np.ndarray:
+    """Return the order in which a split is scored: what the longest batch frees fits all that follow."""
+    return np.argsort([-len(ids) for ids in data.token_ids], kind="stable")
 
 
 def train(
