@@ -7,7 +7,7 @@ import pytest
 
 from book.research.store import Store
 from book.widgets.bill_calculator import HERE, WIDTHS, bill, bill_calculator
-from fedprompt_helpers.config import METHODS, UPDATE_PRECISIONS
+from fedprompt_helpers.config import CHOICES, METHODS
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.model.counting import count_without_weights
 from fedprompt_helpers.widgets.base import read
@@ -76,7 +76,7 @@ def test_labels_and_virtual_tokens_are_those_asked_for():
 
 
 def test_every_precision_of_updates_can_be_chosen(page):
-    assert tuple(WIDTHS) == UPDATE_PRECISIONS
+    assert tuple(WIDTHS) == CHOICES["update_precision"]
     assert Page(page).payload()["widths"] == {name: list(widths) for name, widths in WIDTHS.items()}
 
 

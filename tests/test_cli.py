@@ -145,7 +145,7 @@ def test_a_track_gives_values_that_are_not_given():
         ("run --learning-rate 0", "learning_rate is 0.0"),
         ("run --partition dirichlet-label --alpha 0", "alpha (--alpha) is 0.0"),
         ("run --clients 9", "9 clients for 5 languages"),
-        ("run --server-momentum 0.5", "choose fedavgm or fedadam"),
+        ("run --server-momentum 0.5", "choose the aggregation fedavgm or fedadam"),
         ("run --backbone ./nowhere", "a config.json was expected"),
         ("run --mapping nowhere.json --partition mapping", "cannot read nowhere.json"),
         ("show nowhere.json", "no run record at nowhere.json"),
@@ -343,8 +343,8 @@ def test_partition_by_dirichlet_loses_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (["--scheme", "iid", "--alpha", 0], "alpha is 0.*Dirichlet"),
-        (["--mapping", "GOOD", "--scheme", "iid"], "a mapping is given"),
+        (["--scheme", "iid", "--alpha", 0], "alpha is 0.*dirichlet"),
+        (["--mapping", "GOOD", "--scheme", "iid"], "mapping is .*leave it out, or choose the partition mapping"),
         (["--mapping", "GOOD", "--scheme", "mapping", "--clients", 6], "each group of the mapping is one client"),
     ],
 )

@@ -135,5 +135,5 @@ def test_another_head_than_robertas_is_refused():
 
 
 def test_a_shared_start_for_local_heads_is_refused():
-    with pytest.raises(FedPromptError, match="head_start='prototypes' makes a shared head"):
+    with pytest.raises(FedPromptError, match="head_start is 'prototypes', but the head is 'local'"):
         RunConfig(head="local", head_start="prototypes")
