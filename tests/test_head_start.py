@@ -54,7 +54,7 @@ def test_sums_of_clients_add_up_to_those_of_the_pooled_examples(clients):
 @pytest.mark.slow
 def test_the_head_gives_an_example_to_the_nearest_class_mean(clients):
     total = sums_of(clients, training.join(clients.train))
-    head = head_start.prototype_head(list(clients.initial), total)
+    head = head_start.start_head(list(clients.initial), total)
     training.set_arrays(clients.model, clients.initial | head)
     features = np.random.default_rng(0).normal(0.15, 0.06, (5, 1, 384)).astype(np.float32)
     with torch.inference_mode():
@@ -73,7 +73,7 @@ def test_the_head_gives_an_example_to_the_nearest_class_mean(clients):
 
 @pytest.mark.slow
 def test_it_beats_the_majority_class_before_any_training(clients):
-    head = head_start.prototype_head(list(clients.initial), sums_of(clients, training.join(clients.train)))
+    head = head_start.start_head(list(clients.initial), sums_of(clients, training.join(clients.train)))
     training.set_arrays(clients.model, clients.initial | head)
     for name, data in clients.test.items():
         assert training.evaluate(clients.model, data).accuracy > majority_accuracy(clients.data[name]["test"])[1] + 0.2
@@ -134,9 +134,9 @@ def test_another_head_than_robertas_is_refused():
     model = methods.prepare(BertForSequenceClassification(config), "head")
     total = {"sums": np.ones((3, 32)), "squares": np.ones(32), "counts": np.ones(3)}
     with pytest.raises(FedPromptError, match="knows the head of RoBERTa"):
-        head_start.prototype_head(list(training.get_arrays(model)), total)
+        head_start.start_head(list(training.get_arrays(model)), total)
 
 
 def test_a_shared_start_for_local_heads_is_refused():
-    with pytest.raises(FedPromptError, match="head_start='prototypes' makes a shared head"):
+    with pytest.raises(FedPromptError, match="head_start is 'prototypes', but the head is 'local'"):
         RunConfig(head="local", head_start="prototypes")

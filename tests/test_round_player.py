@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from book.widgets.round_player import _FLOOR, _RISE, _project, round_player
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.plots import PALETTE
-from fedprompt_helpers.widgets.round_player import _FLOOR, _RISE, _project, round_player
 from tests.pages import Page, needs_node, node
 
 # As much of a page as the script asks for: parts that remember what was set, a clock that is moved by hand.

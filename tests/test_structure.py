@@ -136,8 +136,8 @@ def test_every_public_name_loads():
         assert callable(getattr(fp.widgets, name)), name
     with pytest.raises(AttributeError, match=r"no attribute 'trainn'; public names: .*train"):
         _ = fp.trainn
-    with pytest.raises(AttributeError, match=r"widgets: .*round_player"):
-        _ = fp.widgets.round_playr
+    with pytest.raises(AttributeError, match=r"widgets: .*tokenizer_explorer"):
+        _ = fp.widgets.tokenizer_explorr
 
 
 def test_importing_the_package_loads_nothing():

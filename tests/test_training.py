@@ -146,7 +146,7 @@ def test_prompt_tuning_starts_from_words_or_at_random(task):
     model, _ = load_backbone(num_labels=len(task.labels))
     words = {row.numpy().tobytes() for row in model.get_input_embeddings().weight.detach()}
     lengths = {}
-    for start in config.PROMPT_INITS:
+    for start in config.CHOICES["prompt_init"]:
         fresh, _ = load_backbone(num_labels=len(task.labels))
         arrays = training.get_arrays(methods.prepare(fresh, "prompt-tuning", prompt_init=start, seed=3))
         prompt = arrays["prompt_encoder.default.embedding.weight"]

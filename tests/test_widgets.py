@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+import book.widgets
 import fedprompt_helpers as fp
 from fedprompt_helpers.data.partition import counts, mean_total_variation, partition
 from fedprompt_helpers.data.tasks import Task, load_task
@@ -17,10 +18,11 @@ from tests.test_partition import make_task
 
 
 def test_a_widget_is_a_function_however_its_module_was_imported():
-    for name in fp.widgets.__all__:
-        module = importlib.import_module(f"fedprompt_helpers.widgets.{name}")
-        assert getattr(fp.widgets, name) is getattr(module, name) and callable(getattr(fp.widgets, name))
-    with pytest.raises(AttributeError, match="no attribute 'bill'; widgets: bill_calculator"):
+    for widgets in (fp.widgets, book.widgets):
+        for name in widgets.__all__:
+            module = importlib.import_module(f"{widgets.__name__}.{name}")
+            assert getattr(widgets, name) is getattr(module, name) and callable(getattr(widgets, name))
+    with pytest.raises(AttributeError, match="no attribute 'bill'; widgets: partition_explorer"):
         fp.widgets.bill  # noqa: B018
 
 

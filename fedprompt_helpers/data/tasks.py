@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import DRAWS, RunConfig
+from ..config import CHOICES, RunConfig
 from ..errors import FedPromptError, check_choice
 from . import loading
 from .corpora import CORPORA, SPLITS, Corpus
@@ -108,7 +108,7 @@ def load_task(
         For own data: the label set, where it is known from elsewhere, such as from all clients together.
     """
     check_text_field(name, text_field)
-    check_choice("draw", draw, DRAWS)
+    check_choice("draw", draw, CHOICES["draw"])
     folder = None if data_dir is None else Path(data_dir)
     offered = available_languages(name, folder)
     if isinstance(languages, str):

@@ -15,7 +15,7 @@ from flwr.clientapp import ClientApp
 from ..clients import Frozen, Part, about, derive_seed, known_labels, model, part
 from ..config import RunConfig
 from ..model.counting import backbone_digest
-from ..model.head_start import prototype_head
+from ..model.head_start import start_head
 from ..model.head_start import statistics as class_sums
 from ..model.training import evaluate, get_arrays, join, set_arrays, train
 from .grid import say
@@ -87,7 +87,7 @@ def train_alone(message: Message, context: Context) -> Message:
     set_arrays(frozen.model, frozen.initial)
     if config.model.head_start == "prototypes":
         sums = class_sums(frozen.model, held.train, len(content(message)["config"]["labels"]))
-        set_arrays(frozen.model, frozen.initial | prototype_head(list(frozen.initial), sums))
+        set_arrays(frozen.model, frozen.initial | start_head(list(frozen.initial), sums))
     history = train(
         frozen.model,
         held.train,

@@ -15,7 +15,7 @@ from ..config import RunConfig
 from ..data.tasks import task_labels
 from ..errors import FedPromptError
 from ..model.counting import backbone_digest, is_head
-from ..model.head_start import add_up, prototype_head
+from ..model.head_start import add_up, start_head
 from .client import ABOUT, ALONE, STATISTICS
 from .messages import Traffic, content, from_record, round_for_sending, to_record
 from .state import Job, Outcome, read_back, read_state, write_state
@@ -125,7 +125,7 @@ def _prototype_start(grid: Grid, job: Job, shape: tuple[int, int]) -> None:
             f"only {len(parts)} of {job.clients} clients sent sound class sums for the start of the head, fewer than "
             f"the share of {share}; {who(failed)}; mend the cause, or leave head_start at 'random'"
         )
-    job.arrays |= prototype_head(list(job.arrays), add_up(parts))
+    job.arrays |= start_head(list(job.arrays), add_up(parts))
     job.outcome.start = {"bytes": traffic.totals(), "client_bytes": traffic.by_client, "failed": failed}
 
 

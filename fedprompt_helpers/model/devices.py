@@ -2,13 +2,13 @@
 
 import torch
 
-from ..config import DEVICES, PRECISIONS
+from ..config import CHOICES
 from ..errors import FedPromptError, check_choice
 
 
 def choose_device(name: str = "auto") -> torch.device:
     """Give the device of model and batches; ``"auto"``: CUDA where there is a card, then MPS, then the processor."""
-    check_choice("device", name, DEVICES)
+    check_choice("device", name, CHOICES["device"])
     found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     here = [device for device, is_here in found.items() if is_here]
     if name not in ("auto", *here):
@@ -25,7 +25,7 @@ def compute_dtype(precision: str = "auto", method: str = "p-tuning", device: tor
     ``"auto"`` takes bfloat16 where that very device multiplies in it natively, and float32 elsewhere: emulated, it is
     many times slower. Full fine-tuning always takes float32, since small updates vanish in bfloat16 weights.
     """
-    check_choice("precision", precision, PRECISIONS)
+    check_choice("precision", precision, CHOICES["precision"])
     kind = device.type if device else "cpu"
     if kind == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)

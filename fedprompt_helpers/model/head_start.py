@@ -32,7 +32,8 @@ def statistics(model: torch.nn.Module, data: Encoded, num_labels: int, kind: str
     """Add up a client's features, what the head reads (last layer, position 0), by class, with the prompt as it is.
 
     Float32: ``sums`` (classes, hidden), ``counts`` (classes,), and over all classes ``squares`` (hidden,) or, for ridge
-    regression, ``gram`` (hidden, hidden), the products of any two features. Small, but not private: whoever has a list of candidate texts can find the client's in these sums, and in those of several too.
+    regression, ``gram`` (hidden, hidden), the products of any two features. Small, but not private: whoever has a list
+    of candidate texts can find the client's in these sums, and in those of several clients too.
     """
     head, seen = getattr(model, "classifier", None), []
     if head is None:

@@ -7,7 +7,7 @@ import peft
 import torch
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 
-from ..config import METHODS, PROMPT_INITS
+from ..config import CHOICES
 from ..errors import FedPromptError, check_choice
 from .pooling import MeanHead, remember
 
@@ -54,8 +54,8 @@ def prepare(
         Virtual tokens of the prompt methods, at least 1; rank of LoRA's matrices; what governs the initial values of
         all that is trained: clients whose arrays are averaged must start alike.
     """
-    check_choice("method", method, METHODS)
-    check_choice("prompt_init", prompt_init, PROMPT_INITS)
+    check_choice("method", method, CHOICES["method"])
+    check_choice("prompt_init", prompt_init, CHOICES["prompt_init"])
     if virtual_tokens < 1:
         raise FedPromptError(f"virtual_tokens is {virtual_tokens}; a prompt needs at least 1 virtual token")
     heads = [name for name in HEADS if hasattr(model, name)]

@@ -1,11 +1,9 @@
 """Functions that each give an interactive ``IPython.display.HTML``: for a notebook and a stored page, offline."""
 
-from .bill_calculator import bill_calculator
 from .partition_explorer import partition_explorer
-from .round_player import round_player
 from .tokenizer_explorer import tokenizer_explorer
 
-__all__ = ["bill_calculator", "partition_explorer", "round_player", "tokenizer_explorer"]
+__all__ = ["partition_explorer", "tokenizer_explorer"]
 
 
 def __getattr__(name: str):
