@@ -3,13 +3,14 @@
 import inspect
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import click
 import typer
 
-from .config import FIELDS, PAPER_LANGUAGES, TASKS, TRACKS, RunConfig
+from .config import CHOICES, FIELDS, METHODS, PAPER_LANGUAGES, TASKS, TRACKS, Real, RunConfig, Whole
 from .errors import FedPromptError, check_choice
 from .files import read_json
 
@@ -41,6 +42,7 @@ def main() -> None:
 @app.callback()
 def about() -> None:
     """Multilingual federated prompt tuning: run experiments, and show what they gave."""
+    os.environ.setdefault("MPLBACKEND", "agg")  # pictures are saved, never shown
 
 
 def options_of(*names: str):
@@ -51,28 +53,24 @@ def options_of(*names: str):
 
     def decorate(command):
         own = list(inspect.signature(command).parameters.values())[:-1]
-        made = [_option(name) for name in names or [*FIELDS, "seed"]]
-        command.__signature__ = inspect.Signature(own + made)
-        command.__annotations__ = {each.name: each.annotation for each in own + made}
+        command.__signature__ = inspect.Signature(own + [_option(name) for name in names or [*FIELDS, "seed"]])
         return command
 
     return decorate
 
 
 def _option(name: str) -> inspect.Parameter:
-    field = RunConfig.model_fields["seed"] if name == "seed" else FIELDS[name]
-    kinds, default = [field.annotation, *get_args(field.annotation)], field.default
-    kinds += [inner for kind in kinds for inner in get_args(kind)]
-    kind, told = next((k for k in (int, float) if k in kinds), str), [field.description]
-    if words := [choice for choice in dict.fromkeys(kinds) if isinstance(choice, str)]:
-        told.append(f"One of {', '.join(words)}.")
+    field = (FIELDS | RunConfig.model_fields)[name]
+    kind = next((kind for kind, of in ((int, Whole), (float, Real)) if field.annotation in (kind, of | None)), str)
+    told, default = field.description, field.default
+    if name in CHOICES:
+        told += f" One of {', '.join(CHOICES[name])}."
     if name in ("languages", "unseen"):
-        told.append("Separated by commas.")
-    if default not in (None, ()):
-        told.append(f"Default: {','.join(default) if isinstance(default, tuple) else default}.")
+        told += " Separated by commas."
     if name == "mapping":
-        kind, told = Path, ["JSON file for the partition mapping: for each client, its languages."]
-    told = " ".join(told)
+        told = "JSON file for the partition mapping: for each client, its languages."
+    if default not in (None, ()):
+        told += f" Default: {','.join(default) if isinstance(default, tuple) else default}."
     note = Annotated[kind | None, typer.Option(help=told, show_default=False)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=note)
 
@@ -86,7 +84,7 @@ def configuration(track: str, given: dict[str, Any]) -> RunConfig:
     if given.get("patience") == 0:
         given["patience"] = None
     if "mapping" in given:
-        given["mapping"] = read_mapping(given["mapping"])
+        given["mapping"] = read_json(given["mapping"], 'a JSON list of lists such as [["en", "de"], ["cy"]]')
     task = check_choice("task", given.get("task", FIELDS["task"].default), TASKS)
     if "languages" not in given and track == "paper" and task in PAPER_LANGUAGES:
         given["languages"] = PAPER_LANGUAGES[task]
@@ -100,15 +98,10 @@ def configuration(track: str, given: dict[str, Any]) -> RunConfig:
 @app.command()
 @options_of()
 def run(
-    track: Annotated[
-        str, typer.Option(help="Values for what is not given: pocket, or paper (a GPU, the hub, hours).")
-    ] = "pocket",
+    track: Annotated[str, typer.Option(help="What is not given: as pocket, or paper (GPU, hub, hours).")] = "pocket",
     output: Annotated[Path, typer.Option(help="Folder for the run record.")] = Path("runs"),
     again: Annotated[bool, typer.Option(help="Run even if this configuration has its record.")] = False,
-    runtime: Annotated[
-        Literal["here", "flower"],
-        typer.Option(help="here: processes of this machine; flower: `flwr run`, with Flower's own simulation."),
-    ] = "here",
+    runtime: Annotated[Literal["here", "flower"], typer.Option(help="Own processes, or `flwr run`.")] = "here",
     **given: Any,
 ) -> None:
     """Run one configuration and write its run record."""
@@ -121,13 +114,10 @@ def run(
     from .records import find_record, load_record, summary
 
     there = not again and find_record(output, config)
-    if there or runtime != "here":
-        if there:
-            print("this configuration has its record already; --again runs it anew", file=sys.stderr)
-        path = runs.run(config, output, again=again, runtime=runtime)
-    else:
-        with Progress(config) as progress:
-            path = runs.run(config, output, again=again, runtime=runtime, on_progress=progress)
+    if there:
+        print("this configuration has its record already; --again runs it anew", file=sys.stderr)
+    with nullcontext() if there or runtime != "here" else Progress(config) as progress:
+        path = runs.run(config, output, again=again, runtime=runtime, on_progress=progress)
     print(path)
     record = load_record(path)
     for note in record["notes"]:
@@ -157,10 +147,9 @@ def show(
     print(summary(content))
     for note in content["notes"]:
         print(f"note: {note}")
-    os.environ.setdefault("MPLBACKEND", "agg")
-    from . import plots
+    from .plots import plot_rounds
 
-    save_plot(plots.plot_rounds(content), plot or record.with_suffix(".png"))
+    save_plot(plot_rounds(content), plot or record.with_suffix(".png"))
 
 
 @app.command()
@@ -170,61 +159,53 @@ def count(
     virtual_tokens: Annotated[int, typer.Option(help="Virtual tokens of the prompt methods.")] = 8,
 ) -> None:
     """Count what each method trains, without loading weights."""
-    from .model.counting import table_of_counts
+    import pandas as pd
 
-    print(table_of_counts(backbone, labels, virtual_tokens))
+    from .model.counting import count_without_weights
+    from .model.methods import MethodNotAvailable
+
+    columns, found = ["trainable", "prompt", "head", "trainable_head_twice", "total"], {}
+    for method in METHODS:
+        try:
+            found[method] = count_without_weights(backbone, method, num_labels=labels, virtual_tokens=virtual_tokens)
+        except MethodNotAvailable as error:
+            print(f"note: {error}", file=sys.stderr)
+    frame = pd.DataFrame(found, index=columns).T.rename_axis(columns="method")
+    frame["share"] = frame["trainable"] / frame["total"]
+    print(f"{backbone}, {labels} labels, {virtual_tokens} virtual tokens\n")
+    print(frame.to_string(formatters=dict.fromkeys(columns, "{:,}".format) | {"share": "{:.2%}".format}))
 
 
 @app.command("partition")
 @options_of("task", "languages", "data_dir", "clients", "alpha", "mapping", "train_size", "seed")
 def show_partition(
-    scheme: Annotated[
-        str, typer.Option("--scheme", "--partition", help="Who holds what, as --partition of `fedprompt run`.")
-    ] = "language",
+    scheme: Annotated[str, typer.Option("--scheme", "--partition", help="Who holds what.")] = "language",
     by: Annotated[str, typer.Option(help="Count by label or by language.")] = "label",
     plot: Annotated[Path, typer.Option(help="Where to save the picture.")] = Path("partition.png"),
     **given: Any,
 ) -> None:
     """Show who holds what, as a table and a picture."""
     config = configuration("pocket", given | {"partition": scheme})
-    os.environ.setdefault("MPLBACKEND", "agg")
-    from . import plots
+    import pandas as pd
+
     from .data.partition import counts, partition
     from .data.tasks import load_task
+    from .plots import plot_partition
 
     data = config.data
     loaded = load_task(data.task, data.languages, seed=config.seed, train_size=data.train_size, data_dir=data.data_dir)
-    options = {"clients": data.clients, "alpha": data.alpha, "mapping": data.mapping, "seed": config.seed}
-    parts = partition(loaded, scheme, **options)
+    parts = partition(loaded, scheme, clients=data.clients, alpha=data.alpha, mapping=data.mapping, seed=config.seed)
     for note in loaded.notes:
         print(f"note: {note}", file=sys.stderr)
-    held = counts(parts, loaded, "language")
-    names = data.languages
-    rows = [f"{i}: {','.join(name for name, n in zip(names, row, strict=True) if n)}" for i, row in enumerate(held)]
-    columns = list(loaded.labels if by == "label" else names)
-    print_counts(counts(parts, loaded, by), columns, rows)
-    if by == "label" and (held.astype(bool).sum(1) > 1).any():
-        print()
-        print_counts(held, list(names), rows)
-    save_plot(plots.plot_partition(counts(parts, loaded, by), columns, rows), plot)
-
-
-def print_counts(table, columns: list[str], rows: list[str]) -> None:
-    """Print numbers of examples, one row a client."""
-    width, first = max(10, *(len(name) + 2 for name in columns)), max(8, *(len(name) + 2 for name in rows))
-    print("client".ljust(first) + "".join(name.rjust(width) for name in columns) + "all".rjust(width))
-    for name, row in zip(rows, table, strict=True):
-        print(name.ljust(first) + "".join(str(n).rjust(width) for n in row) + str(row.sum()).rjust(width))
-
-
-def read_mapping(path: Path) -> list[list[str]]:
-    """Read which languages each client holds: a JSON list of lists of names."""
-    expected = 'a JSON list of lists such as [["en", "de"], ["cy"]]'
-    mapping = read_json(path, expected)
-    lists = isinstance(mapping, list) and all(isinstance(group, list) for group in mapping)
-    if not lists or not all(isinstance(name, str) for group in mapping for name in group):
-        raise FedPromptError(f"cannot read a mapping from {path}; expected {expected}")
-    return mapping
+    names, held = {"label": list(loaded.labels), "language": list(data.languages)}, counts(parts, loaded, "language")
+    clients, shown = [f"{i}: {','.join(pd.Index(data.languages)[row > 0])}" for i, row in enumerate(held)], []
+    for kind in dict.fromkeys((by, "language")):
+        table = counts(parts, loaded, kind)
+        frame = pd.DataFrame(table, clients, names[kind]).rename_axis(columns="client")
+        frame.insert(len(names[kind]), "all", table.sum(axis=1), allow_duplicates=True)
+        shown.append(frame.to_string())
+    print(*shown, sep="\n\n")
+    save_plot(plot_partition(counts(parts, loaded, by), names[by], clients), plot)
 
 
 def save_plot(axes, target: Path) -> None:

@@ -175,9 +175,10 @@ def test_a_device_that_is_not_here(mistake, tmp_path):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b'["en", "cy", "ga"]', "a JSON list of lists"),
-        (b'{"a": ["en", "cy", "ga"]}', "a JSON list of lists"),
-        (b"[[1, 2], [3]]", "a JSON list of lists"),
+        (b'["en", "cy", "ga"]', "mapping is 'en'; it must be a list of names"),
+        (b'{"a": ["en", "cy", "ga"]}', "mapping is 'a'; it must be a list of names"),
+        (b"[[1, 2], [3]]", "mapping is 1; it must be a valid string"),
+        (b"3", "mapping is 3; it must be a list of names"),
         (b"[[", "a JSON list of lists"),
         (b"\xff\xfe", "a JSON list of lists"),
         (b'[["en", "cy"], ["cyy"]]', "unknown language in the mapping 'cyy'; nearest: cy"),
@@ -372,9 +373,9 @@ SMALL_BERT |= {"vocab_size": 99}
 )
 def test_count_takes_other_architectures(config, tmp_path):
     config.save_pretrained(tmp_path)
-    rows = call("count", "--backbone", tmp_path, "--labels", 3).stdout.splitlines()[3:]
-    found = {line.split()[0]: line.split()[1] for line in rows}
-    assert set(found) == set(METHODS)
+    result = call("count", "--backbone", tmp_path, "--labels", 3)
+    found = {line.split()[0]: line.split()[1] for line in result.stdout.splitlines()[3:]}
+    assert {*found, *re.findall(r"^note: (\S+) is not available", result.stderr, re.M)} == set(METHODS)
     assert int(found["full"].replace(",", "")) > int(found["lora"].replace(",", "")) > 2 * 2 * 2 * 8 * 32
 
 
@@ -389,10 +390,10 @@ def test_count_takes_other_architectures(config, tmp_path):
 )
 def test_count_takes_heads_of_several_parts_and_leaves_out_what_cannot_train(config, tmp_path):
     config.save_pretrained(tmp_path)
-    rows = call("count", "--backbone", tmp_path, "--labels", 3).stdout.splitlines()[3:]
-    found = {line.split()[0]: line.split()[1:] for line in rows}
+    result = call("count", "--backbone", tmp_path, "--labels", 3)
+    found = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines()[3:]}
     head = 32 * 32 + 32 + 32 * 3 + 3  # the second 32: a bias, or the scale of ModernBERT's normalisation
-    assert found["prefix-tuning"][:2] == ["not", "available"]  # these layers take no keys and values from outside
+    assert re.search(r"^note: prefix-tuning is not available .*layers take no keys and values", result.stderr)
     for method in set(METHODS) - {"prefix-tuning"}:
         assert found[method][2] == f"{head:,}", method
     for method in ("prompt-tuning", "p-tuning", "lora"):
