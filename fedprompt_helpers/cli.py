@@ -61,7 +61,7 @@ def options_of(*names: str):
 
 def _option(name: str) -> inspect.Parameter:
     field = (FIELDS | RunConfig.model_fields)[name]
-    kind = next((kind for kind, of in ((int, Whole), (float, Real)) if field.annotation in (kind, of, of | None)), str)
+    kind = next((kind for kind, of in ((int, Whole), (float, Real)) if field.annotation in (kind, of | None)), str)
     told, default = field.description, field.default
     if name in CHOICES:
         told += f" One of {', '.join(CHOICES[name])}."
@@ -198,12 +198,13 @@ def show_partition(
     for note in loaded.notes:
         print(f"note: {note}", file=sys.stderr)
     names, held = {"label": list(loaded.labels), "language": list(data.languages)}, counts(parts, loaded, "language")
-    clients = [f"{i}: {','.join(pd.Index(data.languages)[row > 0])}" for i, row in enumerate(held)]
+    clients, shown = [f"{i}: {','.join(pd.Index(data.languages)[row > 0])}" for i, row in enumerate(held)], []
     for kind in dict.fromkeys((by, "language")):
         table = counts(parts, loaded, kind)
         frame = pd.DataFrame(table, clients, names[kind]).rename_axis(columns="client")
         frame.insert(len(names[kind]), "all", table.sum(axis=1), allow_duplicates=True)
-        print(frame.to_string(), end="\n\n")
+        shown.append(frame.to_string())
+    print(*shown, sep="\n\n")
     save_plot(plot_partition(counts(parts, loaded, by), names[by], clients), plot)
 
 

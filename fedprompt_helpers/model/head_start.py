@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from ..errors import FedPromptError
-from .training import Encoded, batches, device_of, pad_of
+from .training import Encoded, batches_for
 
 Arrays = dict[str, np.ndarray]
 
@@ -42,7 +42,7 @@ def statistics(model: torch.nn.Module, data: Encoded, num_labels: int, kind: str
     total: dict = dict.fromkeys(shapes(kind, 0, 0), 0.0)
     try:
         with torch.inference_mode():
-            for batch in batches(data, 64, pad=pad_of(model), device=device_of(model)):
+            for batch in batches_for(model, data):
                 labels = torch.nn.functional.one_hot(batch.pop("labels").cpu(), num_labels).double()
                 model(**batch)
                 features = seen.pop()

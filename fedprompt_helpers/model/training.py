@@ -85,6 +85,14 @@ def batches(
         yield {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
 
 
+def batches_for(
+    model: torch.nn.Module, data: Encoded, batch_size: int = 64, rng: np.random.Generator | None = None
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Cut a split into batches on a model's device, with its padding token (any will do: padding is masked)."""
+    pad = getattr(model.config, "pad_token_id", None) or 0
+    return batches(data, batch_size, rng, pad=pad, device=next(model.parameters()).device)
+
+
 def evaluate(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> Scores:
     """Score a model on one split from ``encode``, by hand in chapter 2; an empty split is a FedPromptError."""
     logits, loss = predict(model, data, batch_size=batch_size)
@@ -98,7 +106,7 @@ def predict(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> t
     model.eval()
     loss, logits = 0.0, []
     with torch.inference_mode():
-        for batch in batches(data, batch_size, pad=pad_of(model), device=device_of(model)):
+        for batch in batches_for(model, data, batch_size):
             labels = batch.pop("labels")
             logits.append(model(**batch).logits.float())
             loss += torch.nn.functional.cross_entropy(logits[-1], labels, reduction="sum").item()
@@ -160,14 +168,14 @@ def train(
         given = f"epochs={epochs}, batch_size={batch_size}, learning_rate={learning_rate}"
         raise FedPromptError(f"{given}; epochs and batch_size must be at least 1 and learning_rate above 0")
     rng = np.random.default_rng(seed)
-    device, trained = device_of(model), [p for p in model.parameters() if p.requires_grad]
+    trained = [p for p in model.parameters() if p.requires_grad]
     start = [p.detach().clone() for p in trained] if proximal_mu else []
-    optimizer = torch.optim.AdamW(trained, lr=learning_rate, fused=device.type != "mps")
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, fused=trained[0].device.type != "mps")
     history, best, best_loss, since_best = [], None, math.inf, 0
     model.eval()
     for epoch in range(1, epochs + 1):
         began, total = time.perf_counter(), 0.0
-        for batch in batches(data, batch_size, rng, pad=pad_of(model), device=device):
+        for batch in batches_for(model, data, batch_size, rng):
             loss = model(**batch).loss
             total += loss.item() * len(batch["labels"])
             for parameter, origin in zip(trained, start, strict=False):
@@ -193,13 +201,3 @@ def train(
     if best is not None:
         set_arrays(model, best)
     return history
-
-
-def pad_of(model: torch.nn.Module) -> int:
-    """Return the id of the padding token; where a model has none, any id will do: padding is masked."""
-    return getattr(model.config, "pad_token_id", None) or 0
-
-
-def device_of(model: torch.nn.Module) -> torch.device:
-    """Return the device that a model is on."""
-    return next(model.parameters()).device
