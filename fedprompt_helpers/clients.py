@@ -3,6 +3,7 @@
 import functools
 import json
 from collections.abc import Iterable
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,7 @@ class Part(NamedTuple):
     train: Encoded
     dev: dict[str, Encoded]
     test: dict[str, Encoded]
+    own_labels: dict[str, list[int]]  # of those that all clients have together, the ones that occur in a language
 
 
 def nodes(config: RunConfig) -> int:
@@ -80,8 +82,11 @@ def _everything(config: RunConfig, labels: Labels) -> tuple[Task, list]:
 
 
 def _load(config: RunConfig, languages: Iterable[str], unseen: Iterable[str], labels: Labels) -> Task:
-    options = config.data.model_dump(include={"train_size", "dev_size", "text_field", "data_dir"})
-    return load_task(config.data.task, languages, unseen=unseen, seed=config.seed, labels=labels, **options)
+    data, languages = config.data, list(languages)
+    options = data.model_dump(include={"draw", "dev_share", "train_size", "dev_size", "text_field", "data_dir"})
+    if data.label_budget:
+        options["label_budget"] = [n for name, n in zip(data.languages, cycle(data.label_budget)) if name in languages]
+    return load_task(data.task, languages, unseen=unseen, seed=config.seed, labels=labels, **options)
 
 
 def known_labels(config: RunConfig, client: int) -> Labels:
@@ -100,6 +105,8 @@ def about(config: RunConfig, client: int, labels: Labels) -> dict:
         "examples": {name: {split: len(rows) for split, rows in splits.items()} for name, splits in scored.items()},
         "majority": {name: majority_accuracy(splits["test"])[1] for name, splits in scored.items()},
         "digest": {name: data_digest(task, [name]) for name in scored},
+        "source": {name: task.sources[name] for name in scored},
+        "label_sets": {name: task.label_sets[name] for name in scored},
         "train": sum(map(len, parts)),
         "notes": list(task.notes),
     }
@@ -111,8 +118,10 @@ def part(config: RunConfig, client: int, labels: Labels) -> Part:
     (task, parts), frozen = texts(config, client, labels), model(config, labels)
     tokens = functools.partial(encode, tokenizer=frozen.tokenizer, max_length=frozen.length)
     scored = scored_by(config, client)
-    dev = {name: tokens(task.data[name]["dev"]) for name in scored if name in config.data.languages}
-    return Part(join([tokens(each) for each in parts]), dev, {name: tokens(task.data[name]["test"]) for name in scored})
+    dev = {name: tokens(task.data[name]["dev"]) for name in scored if len(task.data[name]["dev"])}
+    test = {name: tokens(task.data[name]["test"]) for name in scored}
+    own = {name: [labels.index(label) for label in task.label_sets[name]] for name in scored}
+    return Part(join([tokens(each) for each in parts]), dev, test, own)
 
 
 def model(config: RunConfig, labels: Labels, place: str | None = None) -> Frozen:
@@ -124,7 +133,9 @@ def model(config: RunConfig, labels: Labels, place: str | None = None) -> Frozen
 
 @functools.lru_cache(maxsize=1)
 def _frozen(chosen: Model, seed: int, labels: Labels, dtype: torch.dtype, place: str) -> Frozen:
-    loaded, tokenizer = load_backbone(chosen.backbone, num_labels=len(labels), seed=seed, dtype=dtype)
+    loaded, tokenizer = load_backbone(
+        chosen.backbone, num_labels=len(labels), seed=seed, dtype=dtype, pooling=chosen.pooling
+    )
     options = {"virtual_tokens": chosen.virtual_tokens, "prompt_init": chosen.prompt_init, "seed": seed}
     prepared, notes = prepare(loaded, chosen.method, **options).to(place), ()
     prompt = chosen.virtual_tokens if chosen.method in PROMPT_METHODS else 0

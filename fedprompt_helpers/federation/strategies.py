@@ -158,14 +158,16 @@ class Measured(FedAvg):
         if self.over:
             return []
         job, exchange = self.job, self.exchange
-        dev, _ = exchange.score(grid, job.arrays, self.number, "dev")
-        if not dev:
+        has_dev = any(sizes["dev"] for one in job.outcome.about for sizes in one["examples"].values())
+        dev = exchange.score(grid, job.arrays, self.number, "dev")[0] if has_dev else {}
+        if has_dev and not dev:
             raise FedPromptError(f"round {self.number}: no client could score the dev split; {exchange.who()}; {KEPT}")
-        loss = float(np.mean([scores["loss"] for scores in dev.values()]))
-        entry = {"round": self.number, "train_loss": self.train_loss, "dev_loss": loss, "dev": dev, **exchange.facts()}
+        loss = float(np.mean([scores["loss"] for scores in dev.values()])) if dev else -self.number  # the last is best
+        entry = {"round": self.number, "train_loss": self.train_loss, "dev": dev, **exchange.facts()}
+        entry |= {"dev_loss": loss} if dev else {}
         entry["seconds"] = time.perf_counter() - self.began
         job.outcome.rounds.append(entry)
-        if len(dev) < len(job.config.data.languages):
+        if has_dev and len(dev) < len(job.config.data.languages):
             loss = np.inf  # a mean over fewer languages cannot be compared: such a round is not the best
         if loss < job.best_loss or not job.outcome.best_round:
             job.best_loss, job.outcome.best_round = loss, self.number
