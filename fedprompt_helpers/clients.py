@@ -59,7 +59,7 @@ def texts(config: RunConfig, client: int, labels: Labels) -> tuple[Task, list]:
     """Load one client's texts and nobody else's: its languages, unseen ones that it scores, its training examples.
 
     Artificial cuts (IID, Dirichlet, several clients a language) shuffle all languages first, so that every client of
-    such a simulation has to read them all. `labels` are those of all clients together.
+    such a simulation has to read them all.
     """
     data, pooled = config.data, config.federation.setting == "centralised"
     if pooled or not config.natural:
@@ -75,14 +75,13 @@ def _everything(config: RunConfig, labels: Labels) -> tuple[Task, list]:
     data = config.data
     whole = _load(config, data.languages, data.unseen, labels)
     seen = Task(whole.name, data.languages, whole.labels, whole.data, whole.notes)
-    options = {"clients": config.clients, "alpha": data.alpha, "mapping": data.mapping, "seed": config.seed}
-    return whole, partition(seen, data.partition, **options)
+    given = {"clients": config.clients, "alpha": data.alpha, "mapping": data.mapping, "seed": config.seed}
+    return whole, partition(seen, data.partition, **given)
 
 
 def _load(config: RunConfig, languages: Iterable[str], unseen: Iterable[str], labels: Labels) -> Task:
-    names = ("train_size", "dev_size", "text_field", "data_dir")
-    options = {name: getattr(config.data, name) for name in names} | {"seed": config.seed, "labels": labels}
-    return load_task(config.data.task, languages, unseen=unseen, **options)
+    options = config.data.model_dump(include={"train_size", "dev_size", "text_field", "data_dir"})
+    return load_task(config.data.task, languages, unseen=unseen, seed=config.seed, labels=labels, **options)
 
 
 def known_labels(config: RunConfig, client: int) -> Labels:
@@ -117,10 +116,7 @@ def part(config: RunConfig, client: int, labels: Labels) -> Part:
 
 
 def model(config: RunConfig, labels: Labels, place: str | None = None) -> Frozen:
-    """Load the frozen backbone with what a method trains, once a process, onto the configuration's device or `place`.
-
-    A server that only needs the first arrays keeps the card free for its clients.
-    """
+    """Load the frozen backbone with what a method trains, once a process, onto its device or `place`."""
     device = choose_device(config.model.device)
     dtype = compute_dtype(config.model.precision, config.model.method, device)
     return _frozen(config.model, config.seed, labels, dtype, place or device.type)

@@ -12,13 +12,7 @@ FORMAT = 2
 
 
 def load_record(path: str | Path) -> dict:
-    """Read a run record.
-
-    Raises
-    ------
-    FedPromptError
-        If the file is missing, is not a record, or was written by a newer version.
-    """
+    """Read a run record; a file that is missing, no record, or of a newer version is a FedPromptError."""
     if not Path(path).exists():
         raise FedPromptError(
             f"no run record at {path}; name a JSON file that `fedprompt run` wrote, for example in runs/"
@@ -35,22 +29,17 @@ def load_record(path: str | Path) -> dict:
 
 
 def find_record(folder: str | Path, config: RunConfig) -> Path | None:
-    """Return the record of a configuration in a folder, or None.
-
-    Raises
-    ------
-    FedPromptError
-        If the file of that name holds another configuration; the message says what differs.
-    """
+    """Return the record of a configuration in a folder, or None; one of another configuration is a FedPromptError."""
     path = Path(folder) / f"{config.name()}.json"
     if not path.exists():
         return None
     found, asked = RunConfig.from_dict(load_record(path)["config"]).to_dict(), config.to_dict()
-    if differs := [name for name in asked if found[name] != asked[name]]:
-        raise FedPromptError(
-            f"{path} is the record of another configuration: {differs[0]} is {found[differs[0]]!r} there, "
-            f"{asked[differs[0]]!r} was asked for; remove or rename the file, or choose another folder (--output)"
-        )
+    for name, value in asked.items():
+        if found[name] != value:
+            raise FedPromptError(
+                f"{path} is the record of another configuration: {name} is {found[name]!r} there, {value!r} was asked "
+                "for; remove or rename the file, or choose another folder (--output)"
+            )
     return path
 
 
@@ -85,34 +74,23 @@ def bytes_so_far(record: dict) -> list[int]:
 
 def summary(record: dict) -> str:
     """Write a run record as a plain text table."""
-    config, count = record["config"], record["parameters"]
-    lines = [
-        f"{record['name']}: {config['method']}, {config['setting']}, {config['task']}, seed {config['seed']}",
-        "",
-        f"{'language':<10}{'train':>7}{'test':>7}{'majority':>10}{'accuracy':>10}{'macro-F1':>10}",
-    ]
-    for name, scores in record["test"].items():
-        examples = record["examples"][name]
-        lines.append(
-            f"{name:<10}{examples['train']:>7}{examples['test']:>7}{record['majority'][name]:>10.3f}"
-            f"{scores['accuracy']:>10.3f}{scores['macro_f1']:>10.3f}"
-        )
-    mean = record["mean_test"]
-    lines += [f"{'mean':<34}{mean['accuracy']:>10.3f}{mean['macro_f1']:>10.3f}", ""]
-    lines.append(
-        f"trained {count['trainable']:,} of {count['total']:,} parameters "
-        f"({count['prompt']:,} prompt, {count['head']:,} head)"
-    )
+    config, count, digest = record["config"], record["parameters"], record["backbone_digest"]
+    lines = [f"{record['name']}: {config['method']}, {config['setting']}, {config['task']}, seed {config['seed']}", ""]
+    lines.append(f"{'language':<10}{'train':>7}{'test':>7}{'majority':>10}{'accuracy':>10}{'macro-F1':>10}")
+    for name, scores in [*record["test"].items(), ("mean", record["mean_test"])]:
+        sizes = record["examples"].get(name, {"train": "", "test": ""})
+        row = f"{name:<10}{sizes['train']:>7}{sizes['test']:>7}"
+        row += f"{record['majority'][name]:>10.3f}" if name in record["majority"] else " " * 10
+        lines.append(f"{row}{scores['accuracy']:>10.3f}{scores['macro_f1']:>10.3f}")
+    trained, total = f"{count['trainable']:,}", f"{count['total']:,}"
+    lines += ["", f"trained {trained} of {total} parameters ({count['prompt']:,} prompt, {count['head']:,} head)"]
     if "rounds" in record:
-        total, update = bytes_so_far(record)[-1], update_bytes(record)
+        sent, update, full = bytes_so_far(record)[-1], update_bytes(record), count["full_model_bytes"]
         lines += [
             f"in the message: {record['message_parameters']:,} parameters, {update:,.0f} bytes an update, "
-            f"{100 * update / count['full_model_bytes']:.2f}% of the full model's {count['full_model_bytes']:,}",
-            f"best round {record['best_round']} of {len(record['rounds'])}; "
-            f"{total / 1e6:.1f} MB sent in all, both ways",
+            f"{100 * update / full:.2f}% of the full model's {full:,}",
+            f"best round {record['best_round']} of {len(record['rounds'])}; {sent / 1e6:.1f} MB sent in all, both ways",
         ]
-    digest = record["backbone_digest"]
     same = "yes" if digest["before"] == digest["after"] else "NO"
     same = "no, full fine-tuning changes it" if config["method"] == "full" else same
-    lines += [f"backbone bit-identical before and after: {same}", f"{record['seconds']:.0f} s"]
-    return "\n".join(lines)
+    return "\n".join([*lines, f"backbone bit-identical before and after: {same}", f"{record['seconds']:.0f} s"])
