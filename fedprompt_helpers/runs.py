@@ -23,9 +23,8 @@ from .data.tasks import check_languages, task_labels
 from .errors import FedPromptError, check_choice
 from .federation.client import client_app
 from .federation.grid import run_here
-from .federation.messages import from_record, to_record
+from .federation.messages import from_record, read_settings, to_record, write_settings
 from .federation.server import serve
-from .federation.settings import read_settings, write_settings
 from .federation.state import Outcome
 from .files import write_json
 from .model.counting import count_parameters
@@ -67,20 +66,10 @@ def simulate(
 ) -> Outcome:
     """Run a configuration on this machine: the ServerApp in this process, clients in one process a core (chapter 6).
 
-    Parameters
-    ----------
-    config : RunConfig
-        The configuration.
-    on_round : callable, optional
-        Called with the entry of each round (each epoch, without a federation), see ``Outcome``.
-    folder : path, optional
-        Where finished rounds are kept; a later call with the same folder goes on after them. Flower's own log of the
-        run is written there; elsewhere its warnings alone are shown.
-
-    Raises
-    ------
-    FedPromptError
-        If something of the configuration is not here, too few clients send a sound update, or one cannot score.
+    `on_round` is called with the entry of each round (each epoch, without a federation), see ``Outcome``. Finished
+    rounds are kept in `folder`; a later call with the same folder goes on after them. Flower's own log of the run is
+    written there; elsewhere its warnings alone are shown. If something of the configuration is not here, too few
+    clients send a sound update, or one cannot score, that is a FedPromptError.
     """
     forget()
     check_languages(config)
@@ -95,10 +84,8 @@ def simulate(
         settings["folder"] = str(Path(folder).absolute())
     with _flower_log(folder):
         state: Any = run_here(server_app, client_app, nodes(config), run_config=settings, **options).state
-    outcome = Outcome(**json.loads(state["outcome"]["facts"]))
-    outcome.arrays = from_record(state["arrays"])
-    outcome.own = {name[4:]: from_record(record) for name, record in state.items() if name.startswith("own/")}
-    return outcome
+    own = {name[4:]: from_record(record) for name, record in state.items() if name.startswith("own/")}
+    return Outcome(**json.loads(state["outcome"]["facts"]) | {"arrays": from_record(state["arrays"]), "own": own})
 
 
 @contextmanager
@@ -129,34 +116,21 @@ def run(
     runtime: str = "here",
     on_progress: Callable[[dict], None] | None = None,
 ) -> Path:
-    """Run a configuration and write its record; a configuration that has its record is not run twice.
+    """Run a configuration and write its record, a JSON file, into a folder; one that has its record is not run twice.
 
-    Parameters
-    ----------
-    config : RunConfig
-        What to run.
-    output : path
-        Folder for the record; made if missing.
-    again : bool
-        Run even if the record exists, and replace it.
-    runtime : str
-        ``"here"``: processes of this machine. ``"flower"``: ``flwr run``, with Flower's own simulation.
-    on_progress : callable, optional
-        Called after each round (federated) or epoch (local, centralised) with its entry.
-
-    Returns
-    -------
-    pathlib.Path
-        The record, a JSON file.
-
-    Raises
-    ------
-    FedPromptError
-        If the folder cannot be written, what the run needs is missing, or the record is of other data.
+    With `again` it is run even then, and the record replaced. The `runtime` ``"here"`` is processes of this machine,
+    ``"flower"`` is ``flwr run``, with Flower's own simulation. `on_progress` is called after each round (federated) or
+    epoch (local, centralised) with its entry. A folder that cannot be written, something that a run needs and is
+    missing, and a record of other data are FedPromptErrors.
     """
     check_choice("runtime", runtime, ("here", "flower"))
     if not again and (path := find_record(output, config)):
-        _check_data(path, config)
+        recorded = load_record(path).get("data_digest")  # old records have one for all languages, or none
+        if isinstance(recorded, dict) and recorded != digests(config):
+            raise FedPromptError(
+                f"{path} is the record of this configuration, but its data were others: files have changed, or "
+                "FEDPROMPT_DATA names another folder; --again runs it anew and replaces the record, --output keeps both"
+            )
         return path
     path, began = _record_path(config, Path(output)), time.perf_counter()
     forget()
@@ -188,45 +162,32 @@ def _record_path(config: RunConfig, folder: Path) -> Path:
 def make_record(config: RunConfig, outcome: Outcome, seconds: float, runtime: str) -> dict:
     """Put together what a run record holds."""
     frozen, device = model(config, tuple(outcome.labels), "cpu"), choose_device(config.model.device)
-    dtype = compute_dtype(config.model.precision, config.model.method, device)
+    dtype = str(compute_dtype(config.model.precision, config.model.method, device)).removeprefix("torch.")
     if config.model.method != "full" and len(set(outcome.client_digests)) != 1:
         raise FedPromptError("the frozen backbone changed during training; please report this as a bug")
-    told = {
-        key: {k: v for one in outcome.about for k, v in one[key].items()} for key in ("examples", "majority", "digest")
-    }
-    holding, test, languages = [one["train"] for one in outcome.about], outcome.test, config.data.languages
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
             versions[name] = version(name)
-    rounds = {name: getattr(outcome, name) for name in ("rounds", "best_round", "message_parameters")}
-    return {
-        "format": FORMAT,
-        "name": config.name(),
-        "config": config.to_dict(),
-        "versions": versions,
-        "machine": {
-            "processor": platform.machine(),
-            "cores": os.cpu_count(),
-            "weights": str(dtype).removeprefix("torch."),
-            "device": device.type,
-        },
-        "runtime": runtime,
-        "labels": outcome.labels,
-        "notes": list(dict.fromkeys([note for one in outcome.about for note in one["notes"]] + list(frozen.notes))),
-        "data_digest": told["digest"],
-        "examples": {language: told["examples"][language] for language in test},
-        "clients": holding,
-        "budget": {"rule": BUDGET, "epochs": config.epochs, "examples_seen_at_most": config.epochs * sum(holding)},
-        "majority": {language: told["majority"][language] for language in test},
-        "parameters": count_parameters(frozen.model),
-        "backbone_digest": {"before": outcome.client_digests[0], "after": outcome.client_digests[-1]},
-        **({"start": outcome.start} if outcome.start else {}),
-        **(rounds if config.federation.setting == "federated" else {"epochs": outcome.epochs}),
-        "test": test,
-        "seconds": seconds,
-        "mean_test": {key: float(np.mean([test[n][key] for n in languages])) for key in ("accuracy", "macro_f1")},
-    }
+    about, test, epochs = outcome.about, outcome.test, config.epochs
+    examples, majority, digest = (
+        {language: found for one in about for language, found in one[key].items()}
+        for key in ("examples", "majority", "digest")
+    )
+    clients, scored = [one["train"] for one in about], [test[name] for name in config.data.languages]
+    record = {"format": FORMAT, "name": config.name(), "config": config.to_dict(), "versions": versions}
+    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "weights": dtype, "device": device.type}
+    record |= {"machine": machine, "runtime": runtime, "labels": outcome.labels}
+    record["notes"] = list(dict.fromkeys([note for one in about for note in one["notes"]] + list(frozen.notes)))
+    record |= {"data_digest": digest, "examples": {name: examples[name] for name in test}, "clients": clients}
+    record["budget"] = {"rule": BUDGET, "epochs": epochs, "examples_seen_at_most": epochs * sum(clients)}
+    record |= {"majority": {name: majority[name] for name in test}, "parameters": count_parameters(frozen.model)}
+    record["backbone_digest"] = {"before": outcome.client_digests[0], "after": outcome.client_digests[-1]}
+    kept = ["start"] if outcome.start else []
+    kept += ["rounds", "best_round", "message_parameters"] if config.federation.setting == "federated" else ["epochs"]
+    record |= {name: getattr(outcome, name) for name in kept}
+    mean = {key: float(np.mean([scores[key] for scores in scored])) for key in ("accuracy", "macro_f1")}
+    return record | {"test": test, "seconds": seconds, "mean_test": mean}
 
 
 def digests(config: RunConfig) -> dict[str, str]:
@@ -235,13 +196,3 @@ def digests(config: RunConfig) -> dict[str, str]:
     clients = range(nodes(config))
     labels = task_labels(config.data.task) or sorted({x for i in clients for x in known_labels(config, i)})
     return {n: data_digest(texts(config, i, tuple(labels))[0], [n]) for i in clients for n in scored_by(config, i)}
-
-
-def _check_data(path: Path, config: RunConfig) -> None:
-    """Check that a record was made from the data that its configuration now loads."""
-    recorded = load_record(path).get("data_digest")
-    if isinstance(recorded, dict) and recorded != digests(config):
-        raise FedPromptError(
-            f"{path} is the record of this configuration, but its data were others: files have changed, or "
-            "FEDPROMPT_DATA names another folder; --again runs it anew and replaces the record, --output keeps both"
-        )

@@ -8,8 +8,7 @@ from flwr.clientapp import ClientApp
 from fedprompt_helpers.clients import nodes
 from fedprompt_helpers.federation.client import ABOUT, ALONE, STATISTICS, client_app
 from fedprompt_helpers.federation.grid import run_here
-from fedprompt_helpers.federation.messages import from_record
-from fedprompt_helpers.federation.settings import write_settings
+from fedprompt_helpers.federation.messages import from_record, write_settings
 from fedprompt_helpers.federation.state import Outcome
 from fedprompt_helpers.runs import server_app
 

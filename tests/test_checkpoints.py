@@ -89,14 +89,22 @@ def fewer_arrays(facts, arrays):
             del arrays[name]
 
 
+def one_more_array(name):
+    def change(facts, arrays):
+        facts["order"].append(name)
+        arrays[name] = np.ones(3)
+
+    return change
+
+
 DAMAGES = {
     "no outcome": without("outcome"),
     "no best loss": without("best_loss"),
     "an unknown fact": lambda facts, arrays: facts["outcome"].update(colour="blue"),
     "an outcome of words": lambda facts, arrays: facts.update(outcome="good"),
     "fewer arrays": fewer_arrays,
-    "another node": lambda facts, arrays: arrays.update({"state/77/own-1 x": np.ones(3)}),
-    "a node of words": lambda facts, arrays: arrays.update({"state/x/own-1 x": np.ones(3)}),
+    "another node": one_more_array("state/77/own-1 x"),
+    "a node of words": one_more_array("state/x/own-1 x"),
 }
 
 
@@ -139,7 +147,7 @@ def test_again_begins_anew_where_a_checkpoint_is_damaged(config, tmp_path):
 
 def test_what_was_kept_of_other_texts_is_not_taken_over(config, folder):
     facts = json.loads((folder / "round.json").read_text())
-    facts["outcome"]["about"][0]["digest"]["en"] = "of another text"
+    facts["texts"][0]["en"] = "of another text"
     (folder / "round.json").write_text(json.dumps(facts))
     seen = []
     simulate(config, seen.append, folder=folder)
@@ -222,10 +230,10 @@ def test_a_folder_without_permission_is_one_line(config, tmp_path):
 
 def test_kept_arrays_are_read_back_as_they_were(tmp_path):
     parts = {"arrays": {"a b": np.arange(6, dtype=np.float32).reshape(2, 3).T, "c": np.float32([])}}
-    write_state(tmp_path, "round", {"outcome": {"rounds": [1, 2]}}, parts)
-    facts, read = read_state(tmp_path, "round")
-    assert facts == {"outcome": {"rounds": [1, 2]}}
+    write_state(tmp_path, "round", {"texts": ["x"], "best_loss": 0.1}, parts, 2)
+    facts, read = read_state(tmp_path, "round", ["x"])
+    assert facts["best_loss"] == 0.1 and list(read["arrays"]) == list(parts["arrays"])
     assert all(np.array_equal(read["arrays"][name], parts["arrays"][name]) for name in parts["arrays"])
-    write_state(tmp_path, "round", {"outcome": {"rounds": [1, 2, 3]}}, parts)
+    write_state(tmp_path, "round", {"texts": ["x"]}, parts, 3)
     assert {path.name for path in tmp_path.iterdir()} == {"round.json", "round-3.safetensors"}
-    assert read_state(tmp_path, "alone-0") is None
+    assert read_state(tmp_path, "round", ["y"]) is None and read_state(tmp_path, "alone-0", ["x"]) is None

@@ -14,8 +14,7 @@ from fedprompt_helpers.data.tasks import load_task
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.federation.client import client_app
 from fedprompt_helpers.federation.grid import ProcessGrid
-from fedprompt_helpers.federation.messages import from_record, to_record
-from fedprompt_helpers.federation.settings import write_settings
+from fedprompt_helpers.federation.messages import from_record, to_record, write_settings
 from fedprompt_helpers.model import training
 from fedprompt_helpers.model.counting import backbone_digest
 from fedprompt_helpers.runs import server_app, simulate

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedprompt_helpers.config import RunConfig
-from fedprompt_helpers.federation.settings import EXTRA, read_settings, write_settings
+from fedprompt_helpers.federation.messages import EXTRA, read_settings, write_settings
 
 PROJECT = Path(__file__).resolve().parent.parent / "fedprompt_helpers" / "flower_app" / "pyproject.toml"
 APP = tomllib.loads(PROJECT.read_text("utf-8"))["tool"]["flwr"]["app"]

@@ -17,8 +17,7 @@ from fedprompt_helpers.data.tasks import load_task, majority_accuracy
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.federation.client import client_app
 from fedprompt_helpers.federation.grid import run_here
-from fedprompt_helpers.federation.messages import from_record, to_record
-from fedprompt_helpers.federation.settings import write_settings
+from fedprompt_helpers.federation.messages import from_record, to_record, write_settings
 from fedprompt_helpers.model import head_start, methods, training
 from fedprompt_helpers.records import load_record
 from fedprompt_helpers.runs import run, server_app

@@ -11,8 +11,7 @@ from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.federation import client as client_side
 from fedprompt_helpers.federation.client import client_app
 from fedprompt_helpers.federation.grid import ProcessGrid
-from fedprompt_helpers.federation.messages import from_record
-from fedprompt_helpers.federation.settings import write_settings
+from fedprompt_helpers.federation.messages import from_record, write_settings
 from fedprompt_helpers.federation.strategies import average_for_each
 from fedprompt_helpers.model import training
 from tests.apps import simulate
@@ -151,7 +150,7 @@ def test_an_unsound_reply_is_left_out_and_said(precision, spoil, why, config):
 
 
 def test_no_client_at_all_stops_the_run_with_one_line(config):
-    with pytest.raises(FedPromptError, match=r"round 2: only 0 of 3 clients .* client 0 raised RuntimeError") as said:
+    with pytest.raises(FedPromptError, match=r"round 2: only 0 of 3 clients .* client 2 raised RuntimeError") as said:
         simulate(config.replace(min_share=0.0), mods=[of(rounds=(2,))])
     assert "\n" not in str(said.value)
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import fedprompt_helpers as fp
-from fedprompt_helpers.federation.settings import write_settings
+from fedprompt_helpers.federation.messages import write_settings
 
 pytestmark = pytest.mark.slow
 PACKAGE = Path(fp.__file__).parent

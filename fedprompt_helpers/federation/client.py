@@ -5,8 +5,8 @@ on a real node, the folder of its own data (``data-dir``). So one and the same o
 in Flower's simulation and on a SuperNode. What a client keeps to itself lies in ``context.state`` (chapter 6).
 """
 
-import functools
 import json
+from typing import Any, NamedTuple
 
 import numpy as np
 from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
@@ -19,13 +19,58 @@ from ..model.head_start import prototype_head
 from ..model.head_start import statistics as class_sums
 from ..model.training import evaluate, get_arrays, join, set_arrays, train
 from .grid import say
-from .messages import Arrays, content, from_record, pack_update, to_record
-from .settings import read_settings
+from .messages import Arrays, from_record, pack_update, read_settings, to_record
 
 # Actions beside Flower's own: what a client holds, class sums for the start of the head, training without a federation.
 ABOUT, STATISTICS, ALONE = "about", "statistics", "alone"
 
 client_app = ClientApp()
+
+
+class _Asked(NamedTuple):
+    """What a message asks, and what this client has for it."""
+
+    context: Context
+    config: RunConfig
+    client: int
+    settings: Any
+    frozen: Frozen
+    held: Part
+
+    def train(self, number: int, dev=None, **options) -> list[dict]:
+        training, seed = self.config.training, derive_seed(self.config.seed, number, self.client)
+        options |= {"learning_rate": training.learning_rate, "batch_size": training.batch_size, "seed": seed}
+        return train(self.frozen.model, self.held.train, dev, **options)
+
+    def class_sums(self) -> Arrays:
+        set_arrays(self.frozen.model, self.frozen.initial)
+        return class_sums(self.frozen.model, self.held.train, len(self.settings["labels"]))
+
+    def kept(self, number: int) -> list[int]:
+        """Name the rounds up to a number after which the client kept arrays of its own."""
+        rounds = [int(name.removeprefix("own-")) for name in self.context.state if name.startswith("own-")]
+        return sorted(each for each in rounds if each <= number)
+
+    def load(self, received: Arrays, number: int = 0) -> None:
+        """Load what came from the server and what the client kept last; what neither has is still the initial."""
+        arrays = self.frozen.initial | {name: values.astype(np.float32) for name, values in received.items()}
+        for latest in self.kept(number)[-1:]:
+            arrays |= from_record(self.context.state[f"own-{latest}"])
+        set_arrays(self.frozen.model, arrays)
+
+    def score(self, splits: dict) -> dict[str, dict]:
+        return {language: evaluate(self.frozen.model, split)._asdict() for language, split in splits.items()}
+
+
+def _who(context: Context) -> tuple[RunConfig, int]:
+    own = {name: context.node_config[name] for name in ("data-dir",) if context.node_config.get(name)}
+    return read_settings(context.run_config | own), int(context.node_config["partition-id"])
+
+
+def _read(message: Message, context: Context) -> _Asked:
+    (config, client), settings = _who(context), message.content.config_records["config"]
+    labels: Any = tuple(settings["labels"])  # type: ignore
+    return _Asked(context, config, client, settings, model(config, labels), part(config, client, labels))
 
 
 @client_app.query()
@@ -39,142 +84,65 @@ def ready(message: Message, context: Context) -> Message:
 @client_app.query(ABOUT)
 def say_about(message: Message, context: Context) -> Message:
     """Say what this client holds, without a text."""
-    config, client = _who(context)
-    said = about(config, client, tuple(content(message)["config"]["labels"]))
-    return Message(RecordDict({"said": ConfigRecord({"about": json.dumps(said)})}), reply_to=message)
+    labels: Any = message.content.config_records["config"]["labels"]
+    said = ConfigRecord({"about": json.dumps(about(*_who(context), tuple(labels)))})
+    return Message(RecordDict({"said": said}), reply_to=message)
 
 
 @client_app.query(STATISTICS)
 def statistics(message: Message, context: Context) -> Message:
     """Add up the features by class."""
-    _, _, frozen, held = _what(message, context)
-    set_arrays(frozen.model, frozen.initial)
-    sums = class_sums(frozen.model, held.train, len(content(message)["config"]["labels"]))
-    return Message(RecordDict({"arrays": to_record(sums)}), reply_to=message)
+    return Message(RecordDict({"arrays": to_record(_read(message, context).class_sums())}), reply_to=message)
 
 
 @client_app.train()
 def train_round(message: Message, context: Context) -> Message:
-    """Train the local epochs of one round."""
-    config, client, frozen, held = _what(message, context)
-    settings, received = content(message)["config"], from_record(content(message)["arrays"])
-    number = settings["server-round"]
-    start = _load(frozen, received, _kept(context, number - 1))
-    history = train(
-        frozen.model,
-        held.train,
-        epochs=config.training.local_epochs,
-        patience=None,
-        seed=derive_seed(config.seed, number, client),
-        proximal_mu=settings.get("proximal-mu", 0.0),
-        **_steps(config),
-    )
-    trained = get_arrays(frozen.model)
-    if config.federation.head == "local":
-        own = {name: trained[name] for name in start if name not in received}
-        _keep(context, number, own, settings.get("best-round", 0))
-        trained = {name: trained[name] for name in received}
-    metrics = MetricRecord({"num-examples": len(held.train.labels), "train-loss": history[-1]["train_loss"]})
-    update = to_record(pack_update(trained, received, config.federation.update_precision))
+    """Train the local epochs of one round; of arrays that stay here, keep this round's and those of the best so far."""
+    asked, received = _read(message, context), from_record(message.content["arrays"])
+    number, federation = asked.settings["server-round"], asked.config.federation
+    asked.load(received, number - 1)
+    options = {"epochs": asked.config.training.local_epochs, "patience": None}
+    history = asked.train(number, proximal_mu=asked.settings.get("proximal-mu", 0.0), **options)
+    trained = get_arrays(asked.frozen.model)
+    if federation.head == "local":
+        for old in set(asked.kept(number)) - set(asked.kept(asked.settings["best-round"])[-1:]):
+            del context.state[f"own-{old}"]
+        own = {name: trained.pop(name) for name in list(trained) if name not in received}
+        context.state[f"own-{number}"] = to_record(own)
+    metrics = MetricRecord({"num-examples": len(asked.held.train.labels), "train-loss": history[-1]["train_loss"]})
+    update = to_record(pack_update(trained, received, federation.update_precision))
     return Message(RecordDict({"arrays": update, "metrics": metrics}), reply_to=message)
 
 
 @client_app.train(ALONE)
 def train_alone(message: Message, context: Context) -> Message:
     """Train without a federation: what one client holds, from the start to the end, and score it on its test splits."""
-    config, client, frozen, held = _what(message, context)
-    name = config.data.languages[client] if config.federation.setting == "local" else "all"
-    set_arrays(frozen.model, frozen.initial)
-    if config.model.head_start == "prototypes":
-        sums = class_sums(frozen.model, held.train, len(content(message)["config"]["labels"]))
-        set_arrays(frozen.model, frozen.initial | prototype_head(list(frozen.initial), sums))
-    history = train(
-        frozen.model,
-        held.train,
-        join(list(held.dev.values())),
-        epochs=config.epochs,
-        patience=config.training.patience,
-        seed=derive_seed(config.seed, 0, client),
-        on_epoch=lambda entry: say({"job": name, **entry}),
-        **_steps(config),
-    )
-    scores = {language: evaluate(frozen.model, split)._asdict() for language, split in held.test.items()}
-    done = json.dumps({"epochs": history, "test": scores, "digest": backbone_digest(frozen.model)})
-    trained = {"arrays": to_record(get_arrays(frozen.model)), "said": ConfigRecord({"done": done})}
+    asked = _read(message, context)
+    config, frozen, held = asked.config, asked.frozen, asked.held
+    name = config.data.languages[asked.client] if config.federation.setting == "local" else "all"
+    asked.load(prototype_head(list(frozen.initial), asked.class_sums()) if config.model.head_start != "random" else {})
+    dev, options = join(list(held.dev.values())), {"epochs": config.epochs, "patience": config.training.patience}
+    history = asked.train(0, dev, on_epoch=lambda entry: say({"job": name} | entry), **options)
+    done = {"epochs": history, "test": asked.score(held.test), "digest": backbone_digest(frozen.model)}
+    trained = {"arrays": to_record(get_arrays(frozen.model)), "said": ConfigRecord({"done": json.dumps(done)})}
     return Message(RecordDict(trained), reply_to=message)
 
 
 @client_app.evaluate()
 def evaluate_round(message: Message, context: Context) -> Message:
     """Score the client's languages; before the final test, train its personal epochs if there are any."""
-    config, client, frozen, held = _what(message, context)
-    settings, scored = content(message)["config"], RecordDict()
-    _load(frozen, from_record(content(message)["arrays"]), _kept(context, settings["server-round"]))
-    if settings["split"] == "test":
-        scored["proof"] = ConfigRecord({"backbone-digest": backbone_digest(frozen.model)})
-        if config.training.personal_epochs and held.dev:
-            _personalise(config, client, frozen, held)
-    scored["metrics"] = MetricRecord({"partition-id": client})
-    for language, split in (held.dev if settings["split"] == "dev" else held.test).items():
-        scored[f"scores.{language}"] = MetricRecord(evaluate(frozen.model, split)._asdict())
+    asked, scored = _read(message, context), RecordDict()
+    trained, held, training = asked.frozen.model, asked.held, asked.config.training
+    asked.load(from_record(message.content["arrays"]), asked.settings["server-round"])
+    if test := asked.settings["split"] == "test":
+        scored["proof"] = ConfigRecord({"backbone-digest": backbone_digest(trained)})
+    if test and training.personal_epochs and held.dev:
+        dev, common, epochs = join(list(held.dev.values())), get_arrays(trained), training.personal_epochs
+        loss = evaluate(trained, dev).loss
+        history = asked.train(0, dev, epochs=epochs, patience=training.patience or epochs)
+        if min(entry["dev_loss"] for entry in history) >= loss:
+            set_arrays(trained, common)  # what came from the federation is a candidate too
+    scored["metrics"] = MetricRecord({"partition-id": asked.client})
+    for language, scores in asked.score(held.test if test else held.dev).items():
+        scored[f"scores.{language}"] = MetricRecord(scores)
     return Message(scored, reply_to=message)
-
-
-def _who(context: Context) -> tuple[RunConfig, int]:
-    config = _config(tuple(sorted(context.run_config.items())), context.node_config.get("data-dir"))
-    return config, int(context.node_config["partition-id"])
-
-
-@functools.lru_cache(maxsize=8)
-def _config(settings: tuple, data_dir: str | None) -> RunConfig:
-    config = read_settings(dict(settings))
-    return config.replace(data_dir=data_dir) if data_dir else config
-
-
-def _what(message: Message, context: Context) -> tuple[RunConfig, int, Frozen, Part]:
-    config, client = _who(context)
-    labels = tuple(content(message)["config"]["labels"])
-    return config, client, model(config, labels), part(config, client, labels)
-
-
-def _steps(config: RunConfig) -> dict:
-    return {"learning_rate": config.training.learning_rate, "batch_size": config.training.batch_size}
-
-
-def _load(frozen: Frozen, received: Arrays, own: Arrays) -> Arrays:
-    """Load what came from the server and what the client keeps; what neither has is still the initial."""
-    arrays = frozen.initial | {name: values.astype(np.float32) for name, values in received.items()} | own
-    set_arrays(frozen.model, arrays)
-    return arrays
-
-
-def _personalise(config: RunConfig, client: int, frozen: Frozen, held: Part) -> None:
-    """Train a few epochs on the client's own examples after the federation; keep what is best on its dev split.
-
-    What came from the federation is a candidate too: an epoch that does not lower the dev loss changes nothing.
-    """
-    dev, epochs = join(list(held.dev.values())), config.training.personal_epochs
-    common, loss = get_arrays(frozen.model), evaluate(frozen.model, dev).loss
-    options = {"patience": config.training.patience or epochs, "seed": derive_seed(config.seed, 0, client)}
-    history = train(frozen.model, held.train, dev, epochs=epochs, **options, **_steps(config))
-    if min(entry["dev_loss"] for entry in history) >= loss:
-        set_arrays(frozen.model, common)
-
-
-def _kept(context: Context, number: int) -> Arrays:
-    """Return what the client kept after a round, or after its latest round before that; nothing at first."""
-    latest = max((kept for kept in _rounds(context) if kept <= number), default=None)
-    return {} if latest is None else from_record(context.state[f"own-{latest}"])
-
-
-def _keep(context: Context, number: int, own: Arrays, best: int) -> None:
-    """Keep a client's own arrays of this round and of the best so far."""
-    needed = max((kept for kept in _rounds(context) if kept <= best), default=0)
-    for kept in _rounds(context):
-        if kept != needed:
-            del context.state[f"own-{kept}"]
-    context.state[f"own-{number}"] = to_record(own)
-
-
-def _rounds(context: Context) -> list[int]:
-    return [int(name.removeprefix("own-")) for name in context.state if name.startswith("own-")]

@@ -4,15 +4,19 @@ Processes are forked where that is safe, so that they have the frozen backbone i
 that started them, and one that dies is replaced: its client is an error of that round (chapter 6).
 """
 
+import functools
 import itertools
+import math
 import multiprocessing
 import os
 import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing, suppress
 from typing import Any
 
 import cloudpickle
@@ -46,77 +50,39 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _answer(app: ClientApp, message: Message, context: Context) -> Message:
+    try:
+        return app(message, context)
+    except Exception as error:
+        return Message(Error(0, f"raised {last_line(error)}"), reply_to=message)
+
+
 def _end_with_parent() -> None:
     multiprocessing.parent_process().join()  # type: ignore
     os._exit(1)
 
 
-def _answer_until_closed(connection, inherited, app: ClientApp | bytes) -> None:
+def _answer_until_closed(connection, inherited, app: Any) -> None:
     """Answer messages until the process that asks is gone."""
     global _say
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a keyboard interrupt is for the process that asks
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if inherited is not None:
+    if inherited is None:
+        app = cloudpickle.loads(app)
+    else:
         inherited.close()  # a forked process has the asker's end too, and would wait for itself
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(1)  # GNU OpenMP does not survive a fork with more
-    client_app = cloudpickle.loads(app) if isinstance(app, bytes) else app
     outside_a_run()
 
-    def send(kind: str, content: Any) -> None:
-        connection.send_bytes(cloudpickle.dumps((kind, content)))  # the arrays are memory views: pickle refuses them
+    def send(*pair: Any) -> None:
+        connection.send_bytes(cloudpickle.dumps(pair))  # the arrays are memory views: pickle refuses them
 
-    _say = lambda word: send("word", word)  # noqa: E731
-    while True:
-        try:
+    _say = functools.partial(send, None)
+    with suppress(EOFError, OSError):
+        while True:
             message, context = cloudpickle.loads(connection.recv_bytes())
-            try:
-                answer = "reply", (client_app(message, context), context)
-            except Exception as error:
-                answer = "error", f"raised {last_line(error)}"
-            send(*answer)
-        except (EOFError, OSError):
-            return
-
-
-class Worker:
-    """A process that lets a ClientApp answer messages, and is started anew if it died."""
-
-    def __init__(self, client_app: ClientApp, method: str, on_word: Callable[[Any], None]):
-        """Start the process."""
-        self.app = client_app if method == "fork" else cloudpickle.dumps(client_app)
-        self.method, self.on_word, self.ended = method, on_word, False
-        self.start()
-
-    def start(self) -> None:
-        """Start the process."""
-        context: Any = multiprocessing.get_context(self.method)
-        self.connection, far = context.Pipe()
-        given = (far, self.connection if self.method == "fork" else None, self.app)
-        self.process = context.Process(target=_answer_until_closed, args=given, daemon=True)
-        self.process.start()
-        far.close()  # so that a dead process shows as the end of the connection
-
-    def ask(self, message: Message, context: Context) -> tuple[str, Any]:
-        """Let the process answer a message: ``("reply", (message, context))`` or ``("error", reason)``."""
-        try:
-            self.connection.send_bytes(cloudpickle.dumps((message, context)))
-            while True:
-                kind, content = cloudpickle.loads(self.connection.recv_bytes())
-                if kind != "word":
-                    return kind, content
-                self.on_word(content)
-        except (EOFError, OSError):
-            if not self.ended:
-                self.stop()
-                self.start()
-            return "error", "did not answer: its process died"
-
-    def stop(self) -> None:
-        """End the process at once."""
-        self.process.kill()
-        self.process.join()
-        self.connection.close()
+            send(_answer(app, message, context), context)
 
 
 class ProcessGrid(Grid):
@@ -126,46 +92,60 @@ class ProcessGrid(Grid):
     ``"spawn"``; ``FEDPROMPT_START_METHOD`` overrides it. `on_word` is called with what clients say of their progress.
     """
 
+    run: Any = None  # these three are for Flower's own runtimes
+    set_run: Any = None
+    create_message: Any = None
+
     def __init__(
         self, client_app: ClientApp, num_nodes: int, *, run_config=None, workers=None, start=None, on_word=None
     ):
         """Start the processes."""
         outside_a_run()
-        self.client_app, self._run, self.on_word = client_app, None, on_word or (lambda word: None)
-        self.contexts = {}
-        for i in range(num_nodes):
-            place: Any = {"partition-id": i, "num-partitions": num_nodes}
-            self.contexts[i + 1] = Context(1, i + 1, place, RecordDict(), run_config or {})
-        method = os.environ.get("FEDPROMPT_START_METHOD") or start or ("fork" if sys.platform == "linux" else "spawn")
-        count = min(usable_cores() if workers is None else workers, num_nodes)
-        self._workers = [Worker(client_app, method, self.on_word) for _ in range(count)]
-        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        for worker in self._workers:
-            self._idle.put(worker)
-        self._threads = ThreadPoolExecutor(max(1, count))
+        self.client_app, self.on_word = client_app, on_word or (lambda word: None)
+        self.contexts = {
+            i + 1: Context(1, i + 1, {"partition-id": i, "num-partitions": num_nodes}, RecordDict(), run_config or {})
+            for i in range(num_nodes)
+        }
+        usual = start or ("fork" if sys.platform == "linux" else "spawn")
+        self._method = os.environ.get("FEDPROMPT_START_METHOD") or usual
+        self._closed, self._started, self._idle = False, [], queue.SimpleQueue()
         self._numbers, self._waiting = itertools.count(1), {}
+        count = min(usable_cores() if workers is None else workers, num_nodes)
+        for _ in range(count):
+            self._idle.put(self._start())
+        self._threads = ThreadPoolExecutor(max(1, count))
+
+    def _start(self) -> Any:
+        """Start a process that answers messages, and return this end of the connection to it."""
+        context: Any = multiprocessing.get_context(self._method)
+        near, far = context.Pipe()
+        forked = self._method == "fork"
+        given = (near, self.client_app) if forked else (None, cloudpickle.dumps(self.client_app))
+        process = context.Process(target=_answer_until_closed, args=(far, *given), daemon=True)
+        process.start()
+        far.close()  # so that a dead process shows as the end of the connection
+        self._started.append((process, near))
+        return near
 
     def _ask(self, message: Message) -> Message:
-        worker = self._idle.get()
+        """Let a process answer; one that dies is replaced."""
+        node, connection = message.metadata.dst_node_id, self._idle.get()
         try:
-            kind, content = worker.ask(message, self.contexts[message.metadata.dst_node_id])
+            connection.send_bytes(cloudpickle.dumps((message, self.contexts[node])))
+            while True:
+                reply, said = cloudpickle.loads(connection.recv_bytes())
+                if reply is not None:
+                    break
+                self.on_word(said)
+            if not reply.has_error():
+                self.contexts[node] = said
+        except (EOFError, OSError):
+            reply = Message(Error(0, "did not answer: its process died"), reply_to=message)
+            if not self._closed:
+                connection = self._start()
         finally:
-            self._idle.put(worker)
-        if kind == "error":
-            return Message(Error(0, content), reply_to=message)
-        reply, self.contexts[message.metadata.dst_node_id] = content
+            self._idle.put(connection)
         return reply
-
-    def _ask_here(self, message: Message) -> Future:
-        global _say
-        before, _say, done = _say, self.on_word, Future()
-        try:
-            done.set_result(self.client_app(message, self.contexts[message.metadata.dst_node_id]))
-        except Exception as error:
-            done.set_result(Message(Error(0, f"raised {last_line(error)}"), reply_to=message))
-        finally:
-            _say = before
-        return done
 
     def get_node_ids(self) -> Iterable[int]:
         """Name the nodes."""
@@ -173,11 +153,19 @@ class ProcessGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Hand messages to the processes; return a number for each."""
+        global _say
         names = []
         for message in messages:
             names.append(f"{next(self._numbers)}")
-            done = self._threads.submit(self._ask, message) if self._workers else self._ask_here(message)
-            self._waiting[names[-1]] = done
+            if self._started:
+                self._waiting[names[-1]] = self._threads.submit(self._ask, message)
+                continue
+            before, _say = _say, self.on_word
+            self._waiting[names[-1]] = done = Future()
+            try:
+                done.set_result(_answer(self.client_app, message, self.contexts[message.metadata.dst_node_id]))
+            finally:
+                _say = before
         return names
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
@@ -187,31 +175,18 @@ class ProcessGrid(Grid):
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Hand messages over and wait for the replies, at most `timeout` seconds."""
-        names, waited = list(self.push_messages(messages)), 0.0
-        while wait([self._waiting[name] for name in names], POLL).not_done:
-            waited += POLL
-            if timeout is not None and waited >= timeout:
-                break
+        names, end = list(self.push_messages(messages)), time.monotonic() + (timeout or math.inf)
+        while wait([self._waiting[name] for name in names], POLL).not_done and time.monotonic() < end:
+            pass
         return self.pull_messages(names)
-
-    def set_run(self, run: Any) -> None:
-        """Keep what Flower says of the run."""
-        self._run = run
-
-    @property
-    def run(self) -> Any:
-        """What was kept; a grid of this machine needs none."""
-        return self._run
-
-    def create_message(self, content, message_type, dst_node_id, group_id, ttl=None) -> Message:
-        """Make a message."""
-        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
 
     def close(self) -> None:
         """End the processes at once, whatever they do."""
-        for worker in self._workers:
-            worker.ended = True
-            worker.stop()
+        self._closed = True
+        for process, connection in self._started:
+            process.kill()
+            process.join()
+            connection.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -219,10 +194,7 @@ def run_here(server_app: ServerApp, client_app: ClientApp, num_nodes: int, *, ru
     """Run the two halves of a Flower app on this machine; return the server's context with its state."""
     if num_nodes < 1:
         raise FedPromptError(f"num_nodes is {num_nodes}; a federation needs at least 1 client")
-    grid, context = ProcessGrid(client_app, num_nodes, run_config=run_config, **options), None
-    try:
-        context = Context(1, 0, {}, RecordDict(), run_config or {})
+    context = Context(1, 0, {}, RecordDict(), run_config or {})
+    with closing(ProcessGrid(client_app, num_nodes, run_config=run_config, **options)) as grid:
         server_app(grid, context)
-    finally:
-        grid.close()
     return context

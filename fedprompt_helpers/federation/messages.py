@@ -1,24 +1,46 @@
-"""What travels: named arrays in a Flower message, packed or not, and how many bytes it takes (chapters 4 and 9)."""
+"""What travels: configurations, and named arrays, packed or not, and how many bytes they take (chapters 4 and 9)."""
 
+import json
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, Message
+from flwr.app import Array, ArrayRecord
 
+from ..config import RunConfig
 from ..errors import FedPromptError
 
 Arrays = dict[str, np.ndarray]
 SCALE = "#scale"
+LISTS = ("languages", "unseen")  # what Flower carries as text, separated by commas
+EXTRA = ("output", "folder")  # keys beside the configuration: folders for the run record, and for finished rounds
+
+
+def write_settings(config: RunConfig) -> dict[str, Any]:
+    """Write a configuration as Flower's run configuration: names with hyphens, lists as text, nothing as empty text."""
+    made = {name: "" if value is None else value for name, value in config.to_dict().items()}
+    made |= {name: ",".join(made[name]) for name in LISTS}
+    made["mapping"] = made["mapping"] and json.dumps(made["mapping"])
+    return {name.replace("_", "-"): value for name, value in made.items()}
+
+
+def read_settings(settings: dict[str, Any]) -> RunConfig:
+    """Read a configuration from Flower's run configuration; what is left out takes its default."""
+    values = {key.replace("-", "_"): value for key, value in settings.items() if key not in EXTRA}
+    for name, value in values.items():
+        if name in LISTS:
+            values[name] = tuple(part.strip() for part in str(value).split(",") if part.strip())
+        elif value == "":
+            values[name] = None
+    with suppress(ValueError):  # text that is not JSON is refused as a mapping
+        if values.get("mapping"):
+            values["mapping"] = json.loads(values["mapping"])
+    return RunConfig(**values)
 
 
 def to_record(arrays: Arrays) -> ArrayRecord:
     """Wrap named arrays for a Flower message, as they are."""
     return ArrayRecord({name: Array(np.ascontiguousarray(values)) for name, values in arrays.items()})
-
-
-def content(message: Message) -> Any:
-    """Give the records of a message; of which kind each is, only its reader knows."""
-    return message.content
 
 
 def from_record(record: Any) -> Arrays:
@@ -27,37 +49,12 @@ def from_record(record: Any) -> Arrays:
 
 
 def message_bytes(message: Any) -> int:
-    """Measure a message as Flower writes it for the wire, in bytes (chapter 9).
+    """Measure a message, or any record of one, as Flower writes it for the wire, in bytes (chapter 9).
 
-    Parameters
-    ----------
-    message : flwr.app.Message
-        The message, or any record of one.
-
-    Returns
-    -------
-    int
-        The bytes of all its pieces. Flower names each by its hash and skips one that the other side still holds, so
-        this is an upper figure.
+    All its pieces count. Flower names each by its hash and skips one that the other side still holds, so this is an
+    upper figure.
     """
     return len(message.deflate()) + sum(message_bytes(piece) for piece in (message.children or {}).values())
-
-
-class Traffic:
-    """Bytes of the messages of one round: ``by_client`` holds for each way a list with one number a client."""
-
-    def __init__(self, clients: int, *kinds: str):
-        """Begin with nothing sent."""
-        self.by_client = {f"{kind}_{way}": [0] * clients for kind in kinds for way in ("down", "up")}
-
-    def add(self, way: str, client: int | None, message: Message) -> None:
-        """Count a message; a client whose name is not known counts for none."""
-        if client is not None:
-            self.by_client[way][client] += message_bytes(message)
-
-    def totals(self) -> dict[str, int]:
-        """Add up the clients."""
-        return {way: sum(sizes) for way, sizes in self.by_client.items()}
 
 
 def round_for_sending(arrays: Arrays, precision: str) -> Arrays:
@@ -77,13 +74,11 @@ def pack_update(trained: Arrays, received: Arrays, precision: str) -> Arrays:
     packed = {}
     for name, values in trained.items():
         change = values - received[name].astype(np.float32)
-        if precision == "float16":
-            packed[name] = change.astype(np.float16)
-        else:
-            scale = np.float32(np.abs(change).max() / 127) if change.size else np.float32(0)
-            finite = np.isfinite(scale)
-            packed[name] = np.rint(change / (scale or 1)).astype(np.int8) if finite else np.zeros(change.shape, np.int8)
-            packed[name + SCALE] = np.array([scale], dtype=np.float32)
+        if precision == "int8":
+            scale = np.float32(np.abs(change).max(initial=0) / 127)
+            packed[name + SCALE] = np.array([scale])
+            change = np.rint(change / (scale or 1)) if np.isfinite(scale) else np.zeros_like(change)
+        packed[name] = change.astype(precision)
     return packed
 
 

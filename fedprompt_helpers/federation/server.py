@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flwr.app import ConfigRecord, Message, MessageType, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from ..clients import model, nodes
@@ -17,12 +17,11 @@ from ..errors import FedPromptError
 from ..model.counting import backbone_digest, is_head
 from ..model.head_start import add_up, prototype_head
 from .client import ABOUT, ALONE, STATISTICS
-from .messages import Traffic, content, from_record, round_for_sending, to_record
+from .messages import Arrays, from_record, to_record
 from .state import Job, Outcome, read_back, read_state, write_state
-from .strategies import KEPT, collect_scores, make_strategy, send, take, who, why
+from .strategies import KEPT, TIMEOUT, Exchange, make_strategy, why
 
 JOIN = 300  # seconds to wait for all clients; on real machines they join one by one
-TIMEOUT = 24 * 3600  # seconds to wait for the replies of a round
 
 
 def serve(
@@ -40,26 +39,19 @@ def serve(
     job.arrays = job.outcome.arrays = {n: x for n, x in frozen.initial.items() if shared or not is_head(n)}
     strategy = make_strategy(job)
     job.go_on(strategy, grid)
-    for entry in job.outcome.rounds:
+    outcome, languages = job.outcome, config.data.languages + config.data.unseen
+    for entry in outcome.rounds:
         tell(entry | {"resumed": True})
-    if config.model.head_start == "prototypes" and not job.outcome.rounds:
+    if config.model.head_start == "prototypes" and not outcome.rounds:
         _prototype_start(grid, job, (len(job.labels), frozen.model.config.hidden_size))  # type: ignore
-    rounds = config.federation.rounds - len(job.outcome.rounds)
-    settings: Any = {"train_config": _settings(job), "evaluate_config": _settings(job)}
-    strategy.start(grid, to_record(job.arrays), num_rounds=rounds, timeout=TIMEOUT, **settings)
-    _test(grid, job)
-    job.outcome.client_digests.insert(0, backbone_digest(frozen.model))
-    return job.outcome
-
-
-def _settings(job: Job, **more) -> ConfigRecord:
-    return ConfigRecord({"labels": list(job.labels), **more})
-
-
-def _ask(grid: Grid, job: Job, kind: str, traffic: Traffic, said: RecordDict) -> tuple[list[Message], list[Message]]:
-    """Send one content to every client; return the messages and the replies."""
-    asked = [Message(said, dst_node_id=node, message_type=kind) for node in sorted(job.names)]
-    return asked, list(grid.send_and_receive(send(job, asked, traffic), timeout=TIMEOUT))
+    rounds, start = config.federation.rounds - len(outcome.rounds), to_record(job.arrays)
+    strategy.start(grid, start, num_rounds=rounds, timeout=TIMEOUT, train_config=job.settings())
+    job.own, exchange = outcome.own, Exchange(job)
+    outcome.test, digests = exchange.score(grid, outcome.arrays, outcome.best_round, "test")
+    if absent := [name for name in languages if name not in outcome.test]:
+        raise FedPromptError(f"no client could score the test split of {absent[0]}; {exchange.who()}; {KEPT}")
+    outcome.client_digests = [backbone_digest(frozen.model), *digests]
+    return outcome
 
 
 def _meet(grid: Grid, config: RunConfig, folder: Path | None, tell: Callable[[dict], None]) -> Job:
@@ -72,22 +64,21 @@ def _meet(grid: Grid, config: RunConfig, folder: Path | None, tell: Callable[[di
                 "languages as there are clients"
             )
         time.sleep(0.05)
-    said = _told(grid, present, MessageType.QUERY, ConfigRecord({}))
+    said = _told(grid, present, "query", ConfigRecord({}))
     names = {node: one["client"] for node, one in said.items()}
     if sorted(names.values()) != list(range(wanted)):
         raise FedPromptError(
             f"the clients call themselves {sorted(names.values())}; expected each number from 0 to {wanted - 1} once: "
             "give every node its own partition-id"
         )
-    known = {label for one in said.values() for label in one["labels"]}
-    labels = task_labels(config.data.task) or tuple(sorted(known))
+    labels = task_labels(config.data.task) or tuple(sorted({label for one in said.values() for label in one["labels"]}))
     if len(set(labels)) < 2:
         raise FedPromptError(
             f"all training examples have the label {labels[0]!r}; a classifier needs at least two labels: add examples "
             "of another"
         )
     job = Job(config, names, labels, Outcome(labels=list(labels)), folder, tell)
-    heard = _told(grid, present, f"query.{ABOUT}", _settings(job))
+    heard = _told(grid, present, f"query.{ABOUT}", job.settings())
     job.outcome.about = [json.loads(heard[node]["about"]) for node in sorted(names, key=lambda node: names[node])]
     if len({tuple(sorted(one["columns"])) for one in job.outcome.about} - {()}) > 1:
         raise FedPromptError("some files have a column 'text_pair', others have none; give it to all files or none")
@@ -107,56 +98,37 @@ def _told(grid: Grid, present: list[int], kind: str, config: ConfigRecord) -> di
 
 def _prototype_start(grid: Grid, job: Job, shape: tuple[int, int]) -> None:
     """Make the head of the first round from class sums of all clients; write down what the sums took."""
-    failed, traffic, parts = [], Traffic(job.clients, STATISTICS), []
-    shapes = {"sums": shape, "squares": shape[1:], "counts": shape[:1]}
-    _, replies = _ask(grid, job, f"query.{STATISTICS}", traffic, RecordDict({"config": _settings(job)}))
-    for reply in take(job, replies, failed, traffic):
+    shapes, exchange = {"sums": shape, "squares": shape[1:], "counts": shape[:1]}, Exchange(job)
+
+    def read(client: int, reply: Message) -> Arrays:
         sums = from_record(reply.content.array_records.get("arrays", {}))
-        sound = {name: x.shape for name, x in sums.items()} == shapes
-        if sound and all(np.isfinite(x).all() for x in sums.values()):
-            parts.append(sums)
-        else:
-            failed.append(
-                {"client": job.names[reply.metadata.src_node_id], "why": "sent class sums that are not sound"}
-            )
-    share = job.config.federation.min_share
-    if len(parts) < max(1, share * job.clients):
-        raise FedPromptError(
-            f"only {len(parts)} of {job.clients} clients sent sound class sums for the start of the head, fewer than "
-            f"the share of {share}; {who(failed)}; mend the cause, or leave head_start at 'random'"
-        )
-    job.arrays |= prototype_head(list(job.arrays), add_up(parts))
-    job.outcome.start = {"bytes": traffic.totals(), "client_bytes": traffic.by_client, "failed": failed}
+        if {name: x.shape for name, x in sums.items()} != shapes or not all(
+            np.isfinite(x).all() for x in sums.values()
+        ):
+            raise FedPromptError("sent class sums that are not sound")
+        return sums
 
-
-def _test(grid: Grid, job: Job) -> None:
-    """Let the clients score the best round on the test splits."""
-    outcome, names, failed = job.outcome, job.config.data.languages + job.config.data.unseen, []
-    job.own, traffic = outcome.own, Traffic(job.clients, "evaluate")
-    arrays = to_record(round_for_sending(outcome.arrays, job.config.federation.update_precision))
-    settings = _settings(job, split="test", **{"server-round": outcome.best_round})
-    asked, replies = _ask(grid, job, "evaluate", traffic, RecordDict({"arrays": arrays, "config": settings}))
-    test, outcome.client_digests = collect_scores(job, grid, asked, replies, "test", failed, traffic)
-    if absent := [name for name in names if name not in test]:
-        raise FedPromptError(f"no client could score the test split of {absent[0]}; {who(failed[-1:])}; {KEPT}")
-    outcome.test = {name: test[name] for name in names}
+    parts = exchange.ask(grid, f"query.{STATISTICS}", {"config": job.settings()}, read)
+    then = "mend the cause, or leave head_start at 'random'"
+    exchange.check_share(parts, "", "sound class sums for the start of the head", then)
+    job.arrays |= prototype_head(list(job.arrays), add_up(list(parts.values())))
+    job.outcome.start = exchange.facts()
 
 
 def _alone(grid: Grid, job: Job) -> Outcome:
     """Let each client train by itself, for as many epochs as the federation's clients see; finished ones are kept."""
-    config, outcome, done = job.config, job.outcome, {}
-    jobs = config.data.languages if config.federation.setting == "local" else ("all",)
-    for client in range(job.clients):
-        found = read_state(job.folder, f"alone-{client}") if job.folder else None
-        with read_back(job.folder):
-            if not found or found[0]["texts"] != job.texts()[client]:
-                continue
-            done[client], epochs = (found[0]["done"], found[1]["arrays"]), found[0]["done"]["epochs"]
-        for entry in epochs:
-            job.tell({"job": jobs[client], **entry, "resumed": True})
-    asked, kind = RecordDict({"config": _settings(job)}), f"train.{ALONE}"
-    waiting = [node for node in sorted(job.names) if job.names[node] not in done]
-    names = list(grid.push_messages([Message(asked, dst_node_id=node, message_type=kind) for node in waiting]))
+    data, outcome, done, resumed = job.config.data, job.outcome, {}, []
+    jobs = data.languages if job.config.federation.setting == "local" else ("all",)
+    with read_back(job.folder):
+        for client, texts in enumerate(job.texts()):
+            if found := read_state(job.folder, f"alone-{client}", texts):
+                done[client] = found[0], found[1]["arrays"]
+                resumed += [{"job": jobs[client], **entry, "resumed": True} for entry in found[0]["epochs"]]
+    for entry in resumed:
+        job.tell(entry)
+    asked, waiting = RecordDict({"config": job.settings()}), [n for n in sorted(job.names) if job.names[n] not in done]
+    messages = [Message(asked, dst_node_id=node, message_type=f"train.{ALONE}") for node in waiting]
+    names = list(grid.push_messages(messages))
     while len(done) < job.clients:
         for reply in grid.pull_messages(names):
             client = job.names[reply.metadata.src_node_id]
@@ -166,16 +138,17 @@ def _alone(grid: Grid, job: Job) -> Outcome:
                     "finished is kept: mend the cause (free some memory, if its process died) and give the same "
                     "command again"
                 )
-            said, arrays = json.loads(content(reply)["said"]["done"]), from_record(reply.content["arrays"])
-            done[client] = said, arrays
+            said: Any = reply.content["said"]
+            done[client] = json.loads(said["done"]), from_record(reply.content["arrays"])
             if job.folder:
-                facts = {"done": said, "texts": job.texts()[client]}
-                write_state(job.folder, f"alone-{client}", facts, {"arrays": arrays})
+                facts = {"texts": job.texts()[client], **done[client][0]}
+                write_state(job.folder, f"alone-{client}", facts, {"arrays": done[client][1]})
         time.sleep(0.02)
+    scores = {}
     for client, name in enumerate(jobs):
-        said, outcome.own[name] = done[client]
-        outcome.epochs[name] = said["epochs"]
-        outcome.test |= said["test"]
-        outcome.client_digests.append(said["digest"])
-    outcome.test = {name: outcome.test[name] for name in config.data.languages + config.data.unseen}
+        facts, outcome.own[name] = done[client]
+        outcome.epochs[name] = facts["epochs"]
+        outcome.client_digests.append(facts["digest"])
+        scores |= facts["test"]
+    outcome.test = {name: scores[name] for name in data.languages + data.unseen}
     return outcome

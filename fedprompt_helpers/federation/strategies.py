@@ -6,11 +6,11 @@
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedProx, Krum
 
@@ -18,11 +18,101 @@ from ..clients import scored_by
 from ..data.distance import weights_by_distance
 from ..errors import FedPromptError
 from ..model.training import Scores
-from .messages import Arrays, Traffic, content, from_record, round_for_sending, to_record, unpack_update
+from .messages import Arrays, from_record, message_bytes, round_for_sending, to_record, unpack_update
 from .state import Job
 
 ATTEMPTS = 3  # how often scoring is asked of a client before a round goes on without it; scoring changes nothing
+TIMEOUT = 24 * 3600  # seconds to wait for the replies of a round
 KEPT = "the finished rounds are kept: mend the cause and give the same command again"
+
+
+class Exchange:
+    """What a job asks of its clients, for example in one round: bytes by way and client, and who failed and why."""
+
+    def __init__(self, job: Job):
+        """Begin with nothing sent."""
+        self.job, self.failed, self.bytes = job, [], {}
+
+    def facts(self) -> dict:
+        """Return what it took, as a run record has it."""
+        totals = {way: sum(sizes) for way, sizes in self.bytes.items()}
+        return {"bytes": totals, "client_bytes": self.bytes, "failed": self.failed}
+
+    def _count(self, way: str, client: int, message: Message) -> None:
+        kind = message.metadata.message_type.rpartition(".")[2]
+        self.bytes.setdefault(f"{kind}_{way}", [0] * self.job.clients)[client] += message_bytes(message)
+
+    def send(self, messages: Iterable[Message]) -> list[Message]:
+        """Put a client's own average into its message where there is one, and count the bytes."""
+        messages = list(messages)
+        for message in messages:
+            client = self.job.names[message.metadata.dst_node_id]
+            if str(client) in self.job.own:
+                own = to_record(self.job.own[str(client)])
+                message.content = RecordDict({"arrays": own, "config": message.content["config"]})
+            self._count("down", client, message)
+        return messages
+
+    def take(self, replies: Iterable[Message], read: Callable[[int, Message], Any]) -> dict[int, Any]:
+        """Read the replies in the order of the clients; who failed, or sent what `read` refuses, is written down."""
+        found, names = {}, self.job.names
+        for reply in sorted(replies, key=lambda reply: names[reply.metadata.src_node_id]):
+            client = names[reply.metadata.src_node_id]
+            self._count("up", client, reply)
+            try:
+                if reply.has_error():
+                    raise FedPromptError(why(reply.error.reason))
+                found[client] = read(client, reply)
+            except FedPromptError as error:
+                self.failed.append({"client": client, "why": str(error)})
+        return found
+
+    def ask(self, grid: Grid, kind: str, records: dict, read: Callable, attempts: int = 1) -> dict[int, Any]:
+        """Send the same to all clients and read the replies; who fails is asked again, `attempts` times in all."""
+        found = {}
+        for _ in range(attempts):
+            waiting = [node for node in sorted(self.job.names) if self.job.names[node] not in found]
+            asked = [Message(RecordDict(records), dst_node_id=node, message_type=kind) for node in waiting]
+            if asked:
+                found |= self.take(grid.send_and_receive(self.send(asked), timeout=TIMEOUT), read)
+        return dict(sorted(found.items()))
+
+    def score(self, grid: Grid, arrays: Arrays, number: int, split: str) -> tuple[dict[str, dict], list[str]]:
+        """Let the clients score a round: scores by language, and backbone digests.
+
+        The languages of a client that fails every time are not among the scores.
+        """
+        config = self.job.config
+        languages = config.data.languages + (config.data.unseen if split == "test" else ())
+
+        def read(client: int, reply: Message) -> tuple[dict, Any]:
+            records: Mapping = reply.content.metric_records
+            names = [name for name in languages if name in scored_by(config, client)]
+            found = {name: dict(records.get(f"scores.{name}", {})) for name in names}
+            for name, scores in found.items():
+                values = [scores.get(field) for field in Scores._fields]
+                if not all(isinstance(value, int | float) and np.isfinite(value) for value in values):
+                    raise FedPromptError(f"sent {split} scores of {name} that are missing or not finite numbers")
+            return found, reply.content.config_records.get("proof", {}).get("backbone-digest")
+
+        settings = self.job.settings(split=split, **{"server-round": number})
+        rounded = to_record(round_for_sending(arrays, config.federation.update_precision))
+        replies = self.ask(grid, "evaluate", {"arrays": rounded, "config": settings}, read, ATTEMPTS).values()
+        found = {name: scores for one, _ in replies for name, scores in one.items()}
+        return {name: found[name] for name in languages if name in found}, [digest for _, digest in replies if digest]
+
+    def check_share(self, found: dict, where: str, what: str, then: str) -> None:
+        """Refuse to go on with fewer clients than the configuration asks for."""
+        share, clients = self.job.config.federation.min_share, self.job.clients
+        if len(found) < max(1, share * clients):
+            raise FedPromptError(
+                f"{where}only {len(found)} of {clients} clients sent {what}, fewer than the share of {share}; "
+                f"{self.who()}; {then}"
+            )
+
+    def who(self) -> str:
+        """Name the client that failed last and why."""
+        return "client {client} {why}".format(**self.failed[-1]) if self.failed else "no client answered in time"
 
 
 class Measured(FedAvg):
@@ -30,119 +120,83 @@ class Measured(FedAvg):
 
     def __init__(self, job: Job, **options):
         """Ask every client in every round; a round goes on with fewer if some do not answer."""
-        n = job.clients
-        super().__init__(min_train_nodes=n, min_evaluate_nodes=n, min_available_nodes=n, **options)
+        super().__init__(min_train_nodes=job.clients, min_available_nodes=job.clients, **options)
         self.job = job
 
     def configure_train(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid):
         """Prepare the messages of a round, unless patience is over."""
-        job = self.job
-        self.number, self.over = len(job.outcome.rounds) + 1, job.patience_is_over()
+        job, training, done = self.job, self.job.config.training, len(self.job.outcome.rounds)
+        waited = (done - job.outcome.best_round) * training.local_epochs  # epochs without a lower mean dev loss
+        self.number, self.over = done + 1, bool(training.patience and done and waited >= training.patience)
         if self.over:
             return []
-        self.began, self.failed = time.perf_counter(), []
-        self.traffic = Traffic(job.clients, "train", "evaluate")
+        self.began, self.exchange = time.perf_counter(), Exchange(job)
         self.sent = round_for_sending(from_record(arrays), job.config.federation.update_precision)
         config["best-round"] = job.outcome.best_round
-        return send(job, super().configure_train(self.number, to_record(self.sent), config, grid), self.traffic)
+        return self.exchange.send(super().configure_train(self.number, to_record(self.sent), config, grid))
 
     def aggregate_train(self, server_round: int, replies: Iterable[Message]):
         """Average the sound replies, in the order of the clients."""
         if self.over:
             return None, None
-        job, share = self.job, self.job.config.federation.min_share
-        sound = self.sound(take(job, replies, self.failed, self.traffic))
-        if len(sound) < max(1, share * job.clients):
-            raise FedPromptError(
-                f"round {self.number}: only {len(sound)} of {job.clients} clients sent a sound update, fewer than the "
-                f"share of {share}; {who(self.failed[:1])}; {KEPT}"
-            )
+        job, sound = self.job, self.exchange.take(replies, self.sound)
+        self.exchange.check_share(sound, f"round {self.number}: ", "a sound update", KEPT)
         job.outcome.message_parameters = sum(array.size for array in self.sent.values())
-        averaged, metrics = super().aggregate_train(self.number, sound)
+        averaged, metrics = super().aggregate_train(self.number, sound.values())
         job.arrays = {name: values.astype(np.float32) for name, values in from_record(averaged).items()}
-        job.own, self.train_loss = self.averages_of_their_own(sound), (metrics or {})["train-loss"]
+        self.train_loss = (metrics or {})["train-loss"]
+        if job.config.federation.aggregation == "fedavg-distance":
+            contents: dict[int, Any] = {client: reply.content for client, reply in sound.items()}
+            examples = [contents[i]["metrics"]["num-examples"] if i in sound else 0 for i in range(job.clients)]
+            scale, updates = job.config.federation.distance_scale, [from_record(x["arrays"]) for x in contents.values()]
+            weights = weights_by_distance(job.config.client_languages, examples, scale)[:, list(sound)]
+            job.own = {str(i): arrays for i, arrays in enumerate(average_for_each(updates, weights))}
         return to_record(job.arrays), metrics
 
     def configure_evaluate(self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid):
-        """Prepare the scoring of a round on the dev splits."""
+        """Let the clients score the round on their dev splits, and write it down; Flower has nothing left to send."""
         if self.over:
             return []
-        config["split"], self.grid = "dev", grid
-        rounded = round_for_sending(from_record(arrays), self.job.config.federation.update_precision)
-        messages = super().configure_evaluate(self.number, to_record(rounded), config, grid)
-        self.asked = send(self.job, messages, self.traffic)
-        return self.asked
-
-    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]):
-        """Write down the round: dev scores by language, bytes, who failed; remember the best."""
-        if self.over:
-            return None
-        job, languages = self.job, self.job.config.data.languages
-        found, _ = collect_scores(job, self.grid, self.asked, replies, "dev", self.failed, self.traffic)
-        if not found:
-            reason = who(self.failed[-1:])
-            raise FedPromptError(f"round {self.number}: no client could score the dev split; {reason}; {KEPT}")
-        dev = {name: found[name] for name in languages if name in found}
+        job, exchange = self.job, self.exchange
+        dev, _ = exchange.score(grid, job.arrays, self.number, "dev")
+        if not dev:
+            raise FedPromptError(f"round {self.number}: no client could score the dev split; {exchange.who()}; {KEPT}")
         loss = float(np.mean([scores["loss"] for scores in dev.values()]))
-        entry = {"round": self.number, "train_loss": self.train_loss, "dev_loss": loss, "dev": dev}
-        entry |= {"bytes": self.traffic.totals(), "client_bytes": self.traffic.by_client, "failed": self.failed}
+        entry = {"round": self.number, "train_loss": self.train_loss, "dev_loss": loss, "dev": dev, **exchange.facts()}
         entry["seconds"] = time.perf_counter() - self.began
-        job.finish_round(entry, all_scored=len(dev) == len(languages))
-        job.save(self, self.grid)
+        job.outcome.rounds.append(entry)
+        if len(dev) < len(job.config.data.languages):
+            loss = np.inf  # a mean over fewer languages cannot be compared: such a round is not the best
+        if loss < job.best_loss or not job.outcome.best_round:
+            job.best_loss, job.outcome.best_round = loss, self.number
+            job.outcome.arrays, job.outcome.own = job.arrays, job.own
+        job.save(self, grid)
         job.tell(entry)
-        return MetricRecord({"dev-loss": loss})
+        return []
 
-    def sound(self, replies: list[Message]) -> list[Message]:
-        """Keep the replies that can be averaged, as float32 arrays; write down the others as failed."""
-        job, sound = self.job, []
-        for reply in replies:
-            client = job.names[reply.metadata.src_node_id]
-            try:
-                if "arrays" not in reply.content.array_records:
-                    raise FedPromptError("sent no arrays")
-                if "metrics" not in reply.content.metric_records:
-                    raise FedPromptError("sent no metrics")
-                metrics = dict(reply.content["metrics"])
-                examples, loss = metrics.get("num-examples"), metrics.get("train-loss")
-                if not (isinstance(examples, int) and examples > 0):
-                    raise FedPromptError(f"sent {examples!r} as its number of examples")
-                if not (isinstance(loss, float) and np.isfinite(loss)):
-                    raise FedPromptError(f"sent {loss!r} as its training loss")
-                arrays, precision = from_record(reply.content["arrays"]), job.config.federation.update_precision
-                update = unpack_update(arrays, self.sent, precision)
-            except FedPromptError as error:
-                self.failed.append({"client": client, "why": str(error)})
-                continue
-            metrics = MetricRecord({"partition-id": client, "num-examples": examples, "train-loss": loss})
-            reply.content = RecordDict({"arrays": to_record(update), "metrics": metrics})
-            sound.append(reply)
-        return sound
-
-    def averages_of_their_own(self, sound: list[Message]) -> dict[str, Arrays]:
-        """Average for single clients; here none has an average of its own."""
-        return {}
-
-
-class ByDistance(Measured):
-    """Each client gets an average of its own, in which clients of near languages weigh more."""
-
-    def averages_of_their_own(self, sound: list[Message]) -> dict[str, Arrays]:
-        """Average once for each client, by the weights of ``weights_by_distance``."""
-        config, examples = self.job.config, [0] * self.job.clients
-        senders = [content(reply)["metrics"]["partition-id"] for reply in sound]
-        for client, reply in zip(senders, sound, strict=True):
-            examples[client] = content(reply)["metrics"]["num-examples"]
-        weights = weights_by_distance(config.client_languages, examples, config.federation.distance_scale)[:, senders]
-        averages = average_for_each([from_record(reply.content["arrays"]) for reply in sound], weights)
-        return {str(client): arrays for client, arrays in enumerate(averages)}
+    def sound(self, client: int, reply: Message) -> Message:
+        """Return a reply with float32 arrays that can be averaged, or say what is unsound in it."""
+        for name, records in (("arrays", reply.content.array_records), ("metrics", reply.content.metric_records)):
+            if name not in records:
+                raise FedPromptError(f"sent no {name}")
+        metrics = reply.content.metric_records["metrics"]
+        examples, loss = metrics.get("num-examples"), metrics.get("train-loss")
+        if not (isinstance(examples, int) and examples > 0):
+            raise FedPromptError(f"sent {examples!r} as its number of examples")
+        if not (isinstance(loss, float) and np.isfinite(loss)):
+            raise FedPromptError(f"sent {loss!r} as its training loss")
+        precision = self.job.config.federation.update_precision
+        update = unpack_update(from_record(reply.content["arrays"]), self.sent, precision)
+        known = MetricRecord({"num-examples": examples, "train-loss": loss})
+        reply.content = RecordDict({"arrays": to_record(update), "metrics": known})
+        return reply
 
 
 def average_for_each(updates: list[Arrays], weights: np.ndarray) -> list[Arrays]:
     """Average the clients once for each row of weights, which adds up to 1: float32 arrays, one set a row."""
 
     def average(row: np.ndarray, name: str) -> np.ndarray:
-        parts = (weight * update[name] for weight, update in zip(row, updates, strict=True))
-        return np.asarray(sum(parts), dtype=np.float32)
+        return np.asarray(sum(weight * each[name] for weight, each in zip(row, updates, strict=True)), np.float32)
 
     return [{name: average(row, name) for name in updates[0]} for row in weights]
 
@@ -151,9 +205,9 @@ def make_strategy(job: Job) -> Measured:
     """Choose Flower's strategy, with what the book adds in front of it."""
     chosen = job.config.federation
     rate, momentum = chosen.server_learning_rate, chosen.server_momentum
-    if chosen.aggregation in ("fedavg", "fedavg-distance"):
-        return Measured(job) if chosen.aggregation == "fedavg" else ByDistance(job)
     base, options = {
+        "fedavg": (FedAvg, {}),
+        "fedavg-distance": (FedAvg, {}),
         "fedprox": (FedProx, {"proximal_mu": chosen.proximal_mu}),
         "fedavgm": (FedAvgM, {"server_learning_rate": rate, "server_momentum": momentum}),
         "fedadam": (FedAdam, {"eta": rate, "beta_1": momentum}),
@@ -161,31 +215,6 @@ def make_strategy(job: Job) -> Measured:
         "krum": (Krum, {"num_malicious_nodes": 1}),
     }[chosen.aggregation]
     return type(f"Measured{base.__name__}", (Measured, base), {})(job, **options)
-
-
-def send(job: Job, messages: Iterable[Message], traffic: Traffic) -> list[Message]:
-    """Put a client's own average into its message where there is one, and count the bytes."""
-    messages = list(messages)
-    for message in messages:
-        client = job.names[message.metadata.dst_node_id]
-        if str(client) in job.own:
-            own = to_record(job.own[str(client)])
-            message.content = RecordDict({"arrays": own, "config": message.content["config"]})
-        traffic.add(f"{_kind(message)}_down", client, message)
-    return messages
-
-
-def take(job: Job, replies: Iterable[Message], failed: list[dict], traffic: Traffic) -> list[Message]:
-    """Return the good replies by client, count bytes, and add who failed and why to `failed`."""
-    good = []
-    for reply in sorted(replies, key=lambda reply: job.names[reply.metadata.src_node_id]):
-        client = job.names[reply.metadata.src_node_id]
-        traffic.add(f"{_kind(reply)}_up", client, reply)
-        if reply.has_error():
-            failed.append({"client": client, "why": why(reply.error.reason)})
-        else:
-            good.append(reply)
-    return good
 
 
 def why(reason: str | None) -> str:
@@ -196,49 +225,3 @@ def why(reason: str | None) -> str:
     if found := re.match(r"<class '(?:\w+\.)*(\w+)'>:<'(.*)", line):  # as a SuperNode puts it
         line = f"{found[1]}: {found[2]}"
     return line if line.startswith(("raised ", "did not ")) else f"raised {line}"
-
-
-def who(failed: list[dict]) -> str:
-    """Name the client that failed and why."""
-    return f"client {failed[0]['client']} {failed[0]['why']}" if failed else "no client answered in time"
-
-
-def collect_scores(
-    job: Job, grid: Grid, asked: list[Message], replies: Iterable[Message], split: str, failed: list, traffic: Traffic
-) -> tuple[dict, list[str]]:
-    """Collect scores by language, and backbone digests; a client that failed is asked again, `ATTEMPTS` times in all.
-
-    The languages of a client that fails every time are not among the scores.
-    """
-    scores, digests, waiting = {}, [], {message.metadata.dst_node_id: message for message in asked}
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            again = [
-                Message(waiting[n].content, dst_node_id=n, message_type=MessageType.EVALUATE) for n in sorted(waiting)
-            ]
-            replies = grid.send_and_receive(send(job, again, traffic))
-        for reply in take(job, replies, failed, traffic):
-            client, records = job.names[reply.metadata.src_node_id], reply.content.metric_records
-            names = [n for n in scored_by(job.config, client) if split == "test" or n in job.config.data.languages]
-            found: dict[str, Any] = {name: dict(records.get(f"scores.{name}", {})) for name in names}
-            if wrong := [name for name in names if not _finite(found[name])]:
-                reason = f"sent {split} scores of {wrong[0]} that are missing or not finite numbers"
-                failed.append({"client": client, "why": reason})
-                continue
-            waiting.pop(reply.metadata.src_node_id, None)
-            scores |= found
-            if "proof" in reply.content:
-                digests.append(reply.content["proof"]["backbone-digest"])
-        if not waiting:
-            break
-    return scores, digests
-
-
-def _finite(scores: dict[str, Any]) -> bool:
-    """Whether all scores are there, and are finite numbers."""
-    return all(isinstance(scores.get(x), int | float) and np.isfinite(scores[x]) for x in Scores._fields)
-
-
-def _kind(message: Message) -> str:
-    """Name the way a message belongs to: train, evaluate, or the name of an action of this book."""
-    return message.metadata.message_type.rpartition(".")[2]
