@@ -9,19 +9,18 @@ import os
 
 __version__ = "0.2.0"
 
-# Flower, and Ray where it is used, read these when imported: no telemetry, no update checks.
 for _name, _value in {
+    # Flower, and Ray where it is used, read these when imported: no telemetry, no update checks.
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # PyTorch's threads wait for one another by counting; GNU OpenMP reads how far when it is loaded, with PyTorch. Its
+    # default, 300,000, makes training two to three times slower beside busy programs, and no faster without them:
+    # `python -m tests.benchmarks.busy_cores`.
+    "GOMP_SPINCOUNT": "1000",
 }.items():
     os.environ.setdefault(_name, _value)
-
-# PyTorch's threads wait for one another by counting; GNU OpenMP reads how far when it is loaded, with PyTorch. Its
-# default, 300,000, makes training two to three times slower beside busy programs, and no faster without them:
-# `python -m tests.benchmarks.busy_cores`.
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 _HOME = {
     "errors": ("FedPromptError",),
@@ -44,13 +43,11 @@ __all__ = [*_MODULE, "widgets"]
 
 def __getattr__(name: str):
     """Load a public name from the module that has it."""
-    if name == "widgets":
-        return importlib.import_module(".widgets", __name__)
-    if name not in _MODULE:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(__all__)}")
-    found = getattr(importlib.import_module(f".{_MODULE[name]}", __name__), name)
-    globals()[name] = found
-    return found
+    module = importlib.import_module(f".{_MODULE.get(name, name)}", __name__)
+    globals()[name] = module if name == "widgets" else getattr(module, name)
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

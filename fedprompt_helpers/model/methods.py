@@ -81,10 +81,8 @@ def prepare(
     for parameter in prepared.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
-    for head in (getattr(model, name) for name in heads):
-        if not getattr(head, "takes_float32", False):
-            head.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
-            head.takes_float32 = True
+    for name in heads:
+        getattr(model, name).register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
     return prepared.eval()
 
 

@@ -183,7 +183,7 @@ def train(
     trained = [p for p in model.parameters() if p.requires_grad]
     start = [p.detach().clone() for p in trained] if proximal_mu else []
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, fused=trained[0].device.type != "mps")
-    history, best, best_loss, since_best = [], None, math.inf, 0
+    history, best, best_loss, best_epoch = [], None, math.inf, 0
     model.eval()
     for epoch in range(1, epochs + 1):
         began, total = time.perf_counter(), 0.0
@@ -205,11 +205,9 @@ def train(
         if on_epoch:
             on_epoch(history[-1])
         if dev is not None and entry["dev_loss"] < best_loss:
-            best, best_loss, since_best = get_arrays(model), entry["dev_loss"], 0
-        elif dev is not None:
-            since_best += 1
-            if patience is not None and since_best >= patience:
-                break
+            best, best_loss, best_epoch = get_arrays(model), entry["dev_loss"], epoch
+        elif dev is not None and patience is not None and epoch - best_epoch >= patience:
+            break
     if best is not None:
         set_arrays(model, best)
     return history
