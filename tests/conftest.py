@@ -20,7 +20,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 def pytest_collection_modifyitems(items):
     """Mark what waits for built pages or for a browser, so that `make quick` leaves it out."""
     for item in items:
-        if {"built", "printed", "some_chromium"} & set(item.fixturenames):
+        if {"built", "published", "printed", "some_chromium"} & set(item.fixturenames):
             item.add_marker("slow")
 
 

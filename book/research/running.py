@@ -1,6 +1,7 @@
 """Run sweeps: everything is checked first, and each record is kept as soon as its run is finished."""
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -78,7 +79,13 @@ def run_sweep(
             tell(config, True)
         return record
 
-    found = [runner(config) for setting in settings(sweep, runner) for config in setting.configs]
+    # The first point of every block's grid, then the second: what stops early has all settings of the first points.
+    made, seen = [], Counter()
+    for setting in settings(sweep, runner):
+        made.append((seen[setting.label], setting))
+        seen[setting.label] += 1
+    made = [setting for _, setting in sorted(made, key=lambda pair: pair[0])]
+    found = [runner(config) for setting in made for config in setting.configs]
     with suppress(OSError):  # not there, or another sweep is at work in it
         folder.rmdir()
     return found
