@@ -102,7 +102,7 @@ class Federation(Group, frozen=True):
     proximal_mu: Real = Field(0.01, description="FedProx: weight of the proximal term.")
     server_learning_rate: Real | None = Field(None, description="FedAvgM, FedAdam: default 1, FedAdam's 0.1.")
     server_momentum: float = Field(0.9, ge=0, lt=1, description="FedAvgM, FedAdam: the server's momentum.")
-    distance_scale: float = Field(0.2, gt=0, lt=LIMIT, description="fedavg-distance: where a weight is a third.")
+    distance_scale: float = Field(0.2, gt=0, le=LIMIT, description="fedavg-distance: where a weight is a third.")
     update_precision: Literal["float32", "float16", "int8"] = Field("float32", description="How updates travel.")
     head: Literal["shared", "local"] = Field("shared", description="The head: shared, or local to each client.")
     prompt: Literal["shared", "local"] = Field("shared", description="All that is trained but the head: the same.")
