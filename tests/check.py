@@ -24,9 +24,9 @@ STEPS = {
     "spelling": ["codespell_lib"],
     "types": ["pyright", "--pythonpath", sys.executable],
     "pages": ["book.site.build", "--no-run", "--output"],
-    "pytest": ["pytest", "tests", "--ignore", "tests/browser", *TWO],
+    "pytest": ["pytest", "tests", "--ignore", "tests/browser", "--durations", "15", *TWO],
     "notebooks": ["pytest", "--nbval", "notebooks", "--nbval-sanitize-with", "tests/nbval.cfg", *TWO],
-    "browser": ["pytest", "tests/browser", "-rs"],
+    "browser": ["pytest", "tests/browser", "-rs", "--numprocesses", "2"],
 }
 QUICK = {name: STEPS[name] for name in ("ruff", "ruff format", "spelling", "types", "pytest")}
 QUICK["pytest"] = [*QUICK["pytest"], "-m", "not slow and not browser and not notebooks and not gpu"]

@@ -13,18 +13,17 @@ SETTINGS = {"GNU OpenMP's default": "300000", "the package's": "1000"}
 BUSY, BUSY_PER_CORE = "while True: pass", 2
 TRAIN = """
 import time
-import fedprompt_helpers
+import fedprompt_helpers as fp
 import torch
-from fedprompt_helpers import tuning
-from fedprompt_helpers.clients import load_clients
-from fedprompt_helpers.config import RunConfig
 
 torch.set_num_threads(2)
-clients = load_clients(RunConfig(languages=("cy",), train_size=96))
+task = fp.load_task("intents", ["cy"], train_size=96)
+model, tokenizer = fp.load_backbone(num_labels=len(task.labels))
+model, data = fp.prepare(model, "p-tuning"), fp.encode(task.data["cy"]["train"], tokenizer)
 for _ in range(2):  # the first time is for warming up
     began = time.perf_counter()
-    tuning.train(clients.model, clients.train[0], epochs=1, batch_size=16)
-print(len(clients.train[0].labels) / (time.perf_counter() - began))
+    fp.train(model, data, epochs=1, batch_size=16)
+print(len(data.labels) / (time.perf_counter() - began))
 """
 
 
