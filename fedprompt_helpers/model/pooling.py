@@ -40,10 +40,13 @@ def _mean(output: BaseModelOutput, mask: torch.Tensor, head) -> BaseModelOutput:
     return BaseModelOutput(last_hidden_state=(vectors * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True))
 
 
+_KNOWN: dict[tuple, dict] = {}  # by backbone and data type: token ids to the mean of their vectors
+
+
 def remember(model: torch.nn.Module) -> None:
-    """Let an encoder that nothing before the head changes compute each text once, not once an epoch."""
-    encoder, known = model.base_model, {}
-    compute = encoder.forward
+    """Let an encoder that nothing before the head changes compute each text once in a process, not once an epoch."""
+    encoder = model.base_model
+    compute, known = encoder.forward, _KNOWN.setdefault((model.config.name_or_path, model.dtype), {})
 
     def look_up(input_ids: torch.Tensor, attention_mask: torch.Tensor, **named) -> BaseModelOutput:
         texts = [tuple(row[kept.bool()].tolist()) for row, kept in zip(input_ids, attention_mask, strict=True)]
@@ -52,7 +55,7 @@ def remember(model: torch.nn.Module) -> None:
             with torch.no_grad():
                 mask = attention_mask[new]
                 found = _mean(compute(input_ids[new], attention_mask=mask, **named), mask, model.classifier)
-            known.update(zip((texts[i] for i in new), found.last_hidden_state, strict=True))
-        return BaseModelOutput(last_hidden_state=torch.stack([known[text] for text in texts]))
+            known.update(zip((texts[i] for i in new), found.last_hidden_state.cpu(), strict=True))
+        return BaseModelOutput(last_hidden_state=torch.stack([known[text] for text in texts]).to(input_ids.device))
 
     encoder.forward = look_up
