@@ -16,6 +16,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 RESULTS = Path("book/results")
 RECORDS = RESULTS / "records.jsonl"
 PAGE = Path("book/all_results.md")
+EVIDENCE = RESULTS / "evidence"
+ORDER = ("headline", "which_part", "methods", "linear")  # of the evidence's sweeps on its page
 COMMAND = "python -m book.research"
 
 Files = Annotated[list[Path] | None, typer.Argument(help="Sweep files; default: all of the book.")]
@@ -122,6 +124,22 @@ def figures(
     from .figures import write_figures
 
     for path in write_figures(book_sweeps(files, records), records, output):
+        print(path)
+
+
+@app.command()
+def evidence(
+    records: Records = RECORDS,
+    folder: Annotated[Path, typer.Option(help="Folder of its sweep files, for tables and figures.")] = EVIDENCE,
+    page: Annotated[Path, typer.Option(help="The page of the evidence.")] = Path("book/evidence.md"),
+) -> None:
+    """Make tables, figures, verdicts and page of the book's evidence anew from the run records."""
+    os.environ.setdefault("MPLBACKEND", "agg")
+    from .evidence import write
+    from .sweeps import read_sweep
+
+    sweeps = [read_sweep(file) for name in ORDER if (file := folder / f"{name}.toml").exists()]
+    for path in write(sweeps, records, folder, page):
         print(path)
 
 

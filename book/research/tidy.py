@@ -93,11 +93,12 @@ def _course(record: dict) -> Iterator[dict]:
             row |= {"bytes": sum(entry["bytes"].values()), "kept": entry["round"] == record["best_round"]}
             yield row | {"seconds": entry["seconds"]}
     for job, entries in record.get("epochs", {}).items():
-        kept = min(entries, key=lambda entry: entry["dev_loss"])
+        scored = [entry for entry in entries if "dev_loss" in entry]
+        kept = min(scored, key=lambda entry: entry["dev_loss"]) if scored else entries[-1] if entries else None
         language = job if job in record["test"] else "all"
         for entry in entries:
             row = {"name": record["name"], "step": "epoch", "number": entry["epoch"], "language": language}
-            row |= {name: entry[name] for name in ("train_loss", "dev_loss", "dev_accuracy")}
+            row |= {name: entry.get(name) for name in ("train_loss", "dev_loss", "dev_accuracy")}
             yield row | {"kept": entry is kept, "seconds": entry["seconds"]}
 
 

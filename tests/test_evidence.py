@@ -1,0 +1,110 @@
+"""The evidence: differences paired by seed, intervals as SciPy has them, verdicts by rule, and its page."""
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from book.research import evidence
+from book.research.__main__ import EVIDENCE, ORDER, RECORDS
+from book.research.store import open_store
+from book.research.sweeps import everything, read_sweep
+
+ROOT = Path(__file__).resolve().parent.parent
+SWEEPS = [read_sweep(ROOT / EVIDENCE / f"{name}.toml") for name in ORDER]
+
+
+def frame(gains: dict[int, float], seeds=10, noise=0.01) -> pd.DataFrame:
+    """Scores of two settings: at each budget the second is ahead by so much, in two languages."""
+    rng, rows = np.random.default_rng(0), []
+    for budget, gain in gains.items():
+        for seed in range(seeds):
+            luck = rng.normal(scale=0.2)  # shared by both: a seed that is hard is hard for both
+            for language in ("ibo", "lin"):
+                alone = 0.5 + luck
+                both = {"local": alone, "federated": alone + gain + rng.normal(scale=noise)}
+                rows += [
+                    {"label": label, "label_budget": budget, "seed": seed, "language": language, "accuracy": value}
+                    for label, value in both.items()
+                ]
+    return pd.DataFrame(rows)
+
+
+def test_differences_are_paired_by_seed_and_their_interval_is_that_of_a_paired_t_test():
+    scores = frame({16: 0.1, 64: 0.0})
+    found = evidence.differences(scores, "federated", "local", 16)
+    means = scores[scores["label_budget"] == 16].groupby(["label", "seed"])["accuracy"].mean()
+    known = stats.ttest_rel(means["federated"], means["local"]).confidence_interval()
+    assert evidence.interval(found) == pytest.approx((known.low, known.high))
+    assert known.high - known.low < 0.03  # though a seed alone moves both by twenty points
+    both = evidence.differences(scores, "federated", "local", None)
+    assert both.mean() == pytest.approx(found.mean() / 2, abs=0.01)
+
+
+def test_a_bootstrap_of_seeds_and_languages_is_wider_than_of_seeds_alone():
+    scores = frame({16: 0.1})
+    scores.loc[(scores["language"] == "lin") & (scores["label"] == "federated"), "accuracy"] += 0.1
+    low, high = evidence.bootstrap(scores, "federated", "local", 16)
+    alone = evidence.interval(evidence.differences(scores, "federated", "local", 16))
+    assert low < alone[0] and alone[1] < high
+
+
+@pytest.mark.parametrize(
+    ("gain", "test", "verdict"),
+    [
+        (0.10, "budget = 16, at_least = 5", "holds"),
+        (0.06, "budget = 16, at_least = 5", "holds partly"),
+        (0.02, "budget = 16, at_least = 5", "does not hold here"),
+        (0.0, "budget = 16, not_above = 0", "holds"),
+        (0.02, "budget = 16, not_above = 0", "does not hold here"),
+        (0.02, "budget = 64, at_least = 0", "not run yet"),
+    ],
+)
+def test_a_verdict_follows_from_the_interval(gain, test, verdict, tmp_path):
+    file = tmp_path / "verdicts.toml"
+    file.write_text(
+        '[[hypothesis]]\nnumber = "1"\nsays = "x"\n'
+        f'tests = [{{ sweep = "headline", settings = ["federated", "local"], {test} }}]\n'
+    )
+    noise = 0.05 if verdict == "holds partly" else 0.01
+    found = evidence.verdicts(file, {"headline": frame({16: gain}, noise=noise)})
+    assert list(found["verdict"]) == [verdict]
+
+
+def test_every_verdict_is_of_a_hypothesis_and_of_settings_that_a_sweep_has():
+    text = (ROOT / "book/results/hypotheses.md").read_text("utf-8")
+    labels = {sweep.path.stem: {block["label"] for block in sweep.blocks} for sweep in SWEEPS}
+    for each in tomllib.loads((ROOT / EVIDENCE / "verdicts.toml").read_text("utf-8"))["hypothesis"]:
+        assert f"- H{each['number']} " in text
+        for test in each["tests"]:
+            assert set(test["settings"]) <= labels[test["sweep"]]
+
+
+def test_every_setting_has_ten_seeds_and_a_random_draw():
+    for sweep in SWEEPS:
+        configs = list(everything(sweep))
+        assert {config.seed for config in configs} == set(range(10))
+        assert all(config.data.draw == "natural" and config.data.label_budget for config in configs)
+
+
+def test_records_of_the_evidence_name_their_code_and_their_data():
+    wanted = {config for sweep in SWEEPS for config in everything(sweep)}
+    found = [record for config, record in open_store(ROOT / RECORDS).items() if config in wanted]
+    for record in found:
+        assert record["code"] and not record["code"].endswith("-dirty")
+        assert set(record["source_digest"]) == set(record["data_digest"]) == set(record["test"])
+        for name, scores in record["test"].items():
+            told = record["predictions"][name]
+            right = [a == b for a, b in zip(told["truth"], told["guesses"], strict=True)]
+            assert np.mean(right) == pytest.approx(scores["accuracy"])
+
+
+def test_tables_figures_and_page_are_those_of_the_records(tmp_path):
+    (tmp_path / "verdicts.toml").write_text((ROOT / EVIDENCE / "verdicts.toml").read_text("utf-8"), "utf-8")
+    evidence.write(SWEEPS, ROOT / RECORDS, tmp_path, tmp_path / "evidence.md")
+    assert (tmp_path / "evidence.md").read_text("utf-8") == (ROOT / "book/evidence.md").read_text("utf-8")
+    for path in [*tmp_path.glob("*.csv"), *tmp_path.glob("*.png")]:
+        assert path.read_bytes() == (ROOT / EVIDENCE / path.name).read_bytes()
