@@ -35,7 +35,8 @@ def main() -> None:
         print(f"fedprompt: error: {said}; free some space or choose another place", file=sys.stderr)
         sys.exit(2)
     if code == 130:  # what Typer makes of Ctrl-C
-        print("\nfedprompt: stopped; the same command goes on after the last finished round", file=sys.stderr)
+        then = "begins anew" if "flower" in sys.argv else "goes on after the last finished round"
+        print(f"\nfedprompt: stopped; the same command {then}", file=sys.stderr)
     sys.exit(code)
 
 
