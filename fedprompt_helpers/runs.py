@@ -203,11 +203,13 @@ def _letters(labels: list[int]) -> str | list[int]:
 
 
 def _commit() -> str | None:
-    """Name the commit of the code, where it is run from a git checkout; ``-dirty`` if files differ from it."""
-    told = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """Name the commit of the code, where it is run from a git checkout; ``-dirty`` if the package differs from it."""
+    said = []
     with suppress(OSError, subprocess.CalledProcessError):
-        return subprocess.run(told, capture_output=True, text=True, check=True).stdout.strip()
-    return None
+        for asked in (("rev-parse", "HEAD"), ("status", "--porcelain", "--", ".")):
+            command = ["git", "-C", str(Path(__file__).parent), *asked]
+            said.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+    return said[0] + ("-dirty" if said[1] else "") if len(said) == 2 else None
 
 
 def digests(config: RunConfig) -> dict[str, str]:

@@ -60,7 +60,8 @@ def _cell(value):
     """Write a list of names with spaces, and a list of such lists with bars between them."""
     if not isinstance(value, tuple):
         return value
-    return " ".join(value) if all(isinstance(part, str) for part in value) else " | ".join(map(" ".join, value))
+    groups = any(isinstance(part, tuple) for part in value)
+    return " | ".join(map(" ".join, value)) if groups else " ".join(map(str, value))
 
 
 def rounds_table(records: Store | str | Path) -> pd.DataFrame:
