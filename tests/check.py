@@ -30,6 +30,9 @@ STEPS = {
 }
 QUICK = {name: STEPS[name] for name in ("ruff", "ruff format", "spelling", "types", "pytest")}
 QUICK["pytest"] = [*QUICK["pytest"], "-m", "not slow and not browser and not notebooks and not gpu"]
+for file in sorted((ROOT / "tests").glob("test_*.py")):  # a file that is slow as a whole is not even imported
+    if "pytestmark = pytest.mark.slow" in file.read_text(encoding="utf-8"):
+        QUICK["pytest"] += ["--ignore", str(file)]
 
 # Two processes with a thread for every core each would wait for one another most of the time.
 VARIABLES = {

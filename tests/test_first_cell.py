@@ -11,6 +11,8 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from notebooks.first_cell import TAG, source, with_first_cell, write
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.md"))
 

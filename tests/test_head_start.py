@@ -22,6 +22,8 @@ from fedprompt_helpers.model import head_start, methods, training
 from fedprompt_helpers.records import load_record
 from fedprompt_helpers.runs import run, server_app
 
+pytestmark = pytest.mark.slow
+
 CONFIG = RunConfig(languages=("en", "cy", "ga"), train_size=24, rounds=1, local_epochs=1, head_start="prototypes")
 
 

@@ -16,6 +16,8 @@ from fedprompt_helpers.model.methods import prepare
 from fedprompt_helpers.model.training import encode, evaluate, get_arrays, predict, set_arrays, train
 from fedprompt_helpers.runs import run, simulate
 
+pytestmark = pytest.mark.slow
+
 TINY = {"languages": ("en", "cy", "ga"), "label_budget": 32, "rounds": 2, "local_epochs": 1, "patience": None}
 
 

@@ -18,6 +18,8 @@ from fedprompt_helpers.model.counting import XLM_ROBERTA_BASE
 from fedprompt_helpers.model.devices import choose_device, compute_dtype
 from fedprompt_helpers.records import load_record
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 
 CATEGORIES = ["autos", "entertainment", "finance", "foodanddrink", "health", "lifestyle", "news", "sports"]

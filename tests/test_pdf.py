@@ -16,6 +16,8 @@ from book.site.pdf import write_pdf
 from book.site.print_page import fold, read_book, relink
 from book.site.vendor import NotVendored, vendored
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["book/glossary", "notebooks/04_fedavg"]
 

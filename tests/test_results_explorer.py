@@ -16,6 +16,8 @@ from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.widgets.base import read
 from tests.pages import Page, needs_node, node
 
+pytestmark = pytest.mark.slow
+
 RESULTS = Path(__file__).resolve().parent.parent / "book/results"
 RECORDS = RESULTS / "records.jsonl"
 SWEEPS = [read_sweep(path) for path in sorted((RESULTS / "sweeps").glob("*.toml"))]

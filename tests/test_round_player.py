@@ -11,6 +11,8 @@ from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.plots import PALETTE
 from tests.pages import Page, needs_node, node
 
+pytestmark = pytest.mark.slow
+
 # As much of a page as the script asks for: parts that remember what was set, a clock that is moved by hand.
 DOM = """
 const element = () => ({attributes: {}, listeners: {}, dataset: {}, isConnected: true,

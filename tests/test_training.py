@@ -52,6 +52,7 @@ def test_each_method_trains_just_its_parameters(method, task):
         assert any("classifier" not in name for name in changed)
 
 
+@pytest.mark.slow
 def test_full_fine_tuning_changes_the_backbone(task, tiny_backbone):
     model, tokenizer = ready("full", task, name=tiny_backbone)
     data = training.encode(task.data["cy"]["train"].select(range(4)), tokenizer)
@@ -116,6 +117,7 @@ def test_batches_hold_every_example_once_and_little_padding(task, tiny_backbone)
         assert computed < 1.25 * sum(map(len, data.token_ids))
 
 
+@pytest.mark.slow
 def test_arrays_of_another_model_are_refused(task, tiny_backbone):
     model, _ = ready("p-tuning", task, name=tiny_backbone)
     arrays = training.get_arrays(model)
@@ -125,6 +127,7 @@ def test_arrays_of_another_model_are_refused(task, tiny_backbone):
         training.set_arrays(model, {"x": np.zeros(1)})
 
 
+@pytest.mark.slow
 def test_bad_values_name_the_next_step(task, tiny_backbone):
     model, tokenizer = ready("head", task, name=tiny_backbone)
     data = training.encode(task.data["cy"]["train"].select(range(4)), tokenizer)

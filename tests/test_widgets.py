@@ -39,6 +39,7 @@ def html(task):
     return partition_explorer(task, **FEW).data
 
 
+@pytest.mark.slow
 def test_every_frame_holds_every_example_once(task, html):
     data = Page(html).payload()
     assert data["label"] == list(task.labels) and data["language"] == list(task.languages)
@@ -64,6 +65,7 @@ def test_a_frame_is_what_the_helper_deals(task, html):
     assert frames["language"][0][0]["language"] == np.diag(np.diag(frames["language"][0][0]["language"])).tolist()
 
 
+@pytest.mark.slow
 def test_the_same_every_time_and_without_network(task, html):
     assert partition_explorer(task, **FEW).data == html
     assert not re.search(r"https?:|//cdn|\bid=|\burl\(|import\(|fetch\(", html)
