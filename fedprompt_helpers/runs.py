@@ -130,7 +130,7 @@ def run(
     check_choice("runtime", runtime, ("here", "flower"))
     if not again and (path := find_record(output, config)):
         recorded = load_record(path).get("data_digest")  # old records have one for all languages, or none
-        if isinstance(recorded, dict) and recorded != digests(config):
+        if isinstance(recorded, dict) and recorded != digests(config)["data_digest"]:
             raise FedPromptError(
                 f"{path} is the record of this configuration, but its data were others: files have changed, or "
                 "FEDPROMPT_DATA names another folder; --again runs it anew and replaces the record, --output keeps both"
@@ -212,9 +212,16 @@ def _commit() -> str | None:
     return said[0] + ("-dirty" if said[1] else "") if len(said) == 2 else None
 
 
-def digests(config: RunConfig) -> dict[str, str]:
-    """Hash the texts of each language that a configuration now loads, as a record's ``data_digest`` has them."""
+def digests(config: RunConfig) -> dict[str, dict[str, str]]:
+    """Hash what a configuration now loads of each language, as a record has it.
+
+    ``data_digest``: the texts and labels that are drawn; ``source_digest``: all rows of the files, drawn or not.
+    """
     forget()
-    clients = range(nodes(config))
+    clients, found = range(nodes(config)), {"data_digest": {}, "source_digest": {}}
     labels = task_labels(config.data.task) or sorted({x for i in clients for x in known_labels(config, i)})
-    return {n: data_digest(texts(config, i, tuple(labels))[0], [n]) for i in clients for n in scored_by(config, i)}
+    for client in clients:
+        task = texts(config, client, tuple(labels))[0]
+        for name in scored_by(config, client):
+            found["data_digest"][name], found["source_digest"][name] = data_digest(task, [name]), task.sources[name]
+    return found

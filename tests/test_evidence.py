@@ -1,5 +1,7 @@
 """The evidence: differences paired by seed, intervals as SciPy has them, verdicts by rule, and its page."""
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,8 +12,14 @@ from scipy import stats
 
 from book.research import evidence
 from book.research.__main__ import EVIDENCE, ORDER, RECORDS
-from book.research.store import open_store
+from book.research.store import Store, open_store
 from book.research.sweeps import everything, read_sweep
+from fedprompt_helpers.config import RunConfig
+from fedprompt_helpers.data.tasks import load_task
+from fedprompt_helpers.records import load_record
+from fedprompt_helpers.runs import run
+
+from .test_draws import rows, write
 
 ROOT = Path(__file__).resolve().parent.parent
 SWEEPS = [read_sweep(ROOT / EVIDENCE / f"{name}.toml") for name in ORDER]
@@ -108,3 +116,35 @@ def test_tables_figures_and_page_are_those_of_the_records(tmp_path):
     assert (tmp_path / "evidence.md").read_text("utf-8") == (ROOT / "book/evidence.md").read_text("utf-8")
     for path in [*tmp_path.glob("*.csv"), *tmp_path.glob("*.png")]:
         assert path.read_bytes() == (ROOT / EVIDENCE / path.name).read_bytes()
+
+
+@pytest.mark.slow
+def test_verify_compares_the_data_first(tmp_path, tiny_backbone, monkeypatch):
+    mirror, store = tmp_path / "mirror", Store(tmp_path / "records.jsonl")
+    sizes = {"politics": 60, "health": 30}
+    for language in ("lin", "lug"):
+        write(mirror, language, **{split: rows(f"{language} {split}", **sizes) for split in ("train", "dev", "test")})
+    monkeypatch.setenv("FEDPROMPT_DATA", str(mirror))
+    fields = {"task": "masakhanews", "languages": ("lin", "lug"), "label_budget": 16, "backbone": tiny_backbone}
+    fields |= {"method": "head", "pooling": "mean", "head_start": "ridge", "rounds": 0}
+    for seed in (0, 1):
+        store.add(load_record(run(RunConfig(**fields, seed=seed), tmp_path / "runs")))
+    name, file = RunConfig(**fields).name(), mirror / "lin/train.tsv"
+    data = load_task("masakhanews", ["lin"], label_budget=16).data["lin"]
+    drawn = data["train"]["text"][:] + data["dev"]["text"][:]
+    other = next(text for text, _ in rows("lin train", **sizes) if text not in drawn)
+
+    def verify() -> tuple[int, str]:
+        command = [sys.executable, "-m", "book.research", "verify", name, "--records", str(store.path)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        return done.returncode, done.stdout
+
+    code, said = verify()
+    assert code == 0 and "the same data" in said and "inside" in said and "did not draw" not in said
+    whole = file.read_text("utf-8")
+    file.write_text(whole.replace(f"\t{other}\t", f"\t{other} !\t"), "utf-8", newline="")
+    code, said = verify()
+    assert code == 0 and "the files of lin differ from the record's in rows that it did not draw" in said
+    file.write_text(whole.replace(f"\t{drawn[0]}\t", f"\t{drawn[0]} !\t"), "utf-8", newline="")
+    code, said = verify()
+    assert code == 1 and "other data than the record's" in said and "now" not in said

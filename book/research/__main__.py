@@ -155,7 +155,7 @@ def verify(
 ) -> None:
     """Run one recorded configuration again: are its data the same, and its score in the interval of its setting?"""
     from .store import open_store
-    from .verification import draw, record_digest_matches, repeat
+    from .verification import draw, other_rows, record_digest_matches, repeat
 
     others = []  # names of records whose data are not those that are loaded here
     while True:
@@ -174,6 +174,8 @@ def verify(
             raise typer.Exit(1)
         others.append(name)
     told = "the same data" if same else "the record does not say what its data were"
+    if changed := other_rows(content):
+        told += f", though the files of {', '.join(changed)} differ from the record's in rows that it did not draw"
     print(f"running {name} again; {told}", flush=True)
     from fedprompt_helpers.progress import Progress
 

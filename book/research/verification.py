@@ -104,13 +104,22 @@ def record_digest_matches(record: dict) -> bool | None:
     if isinstance(recorded, dict):
         from fedprompt_helpers.runs import digests
 
-        return recorded == digests(config)
+        return recorded == digests(config)["data_digest"]
     from fedprompt_helpers.clients import data_digest
     from fedprompt_helpers.data.tasks import load_task
 
     names = ("unseen", "train_size", "dev_size", "data_dir", "text_field")
     options = {name: getattr(config.data, name) for name in names} | {"seed": config.seed}
     return recorded == data_digest(load_task(config.data.task, config.data.languages, **options))
+
+
+def other_rows(record: dict) -> list[str]:
+    """Name the languages whose files differ from the record's, though what was drawn from them may be the same."""
+    from fedprompt_helpers.runs import digests
+
+    recorded = record.get("source_digest", {})
+    found = digests(RunConfig.from_dict(record["config"]))["source_digest"] if recorded else {}
+    return [name for name in recorded if found.get(name) != recorded[name]]
 
 
 def repeat(record: dict, records: Store | str | Path, watch: Callable | None = None) -> Repetition:
