@@ -17,7 +17,8 @@ RESULTS = Path("book/results")
 RECORDS = RESULTS / "records.jsonl"
 PAGE = Path("book/all_results.md")
 EVIDENCE = RESULTS / "evidence"
-ORDER = ("headline", "which_part", "methods", "linear")  # of the evidence's sweeps on its page
+ORDER = ("headline", "which_part", "methods", "linear", "no_dev", "unequal", "afrisenti", "distance", "partitions")
+ORDER += ("recipe",)  # of the evidence's sweeps on its page
 COMMAND = "python -m book.research"
 
 Files = Annotated[list[Path] | None, typer.Argument(help="Sweep files; default: all of the book.")]

@@ -7,6 +7,7 @@ independent.
 
 import tomllib
 from collections.abc import Iterable
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -48,12 +49,15 @@ def scores(sweep: Sweep, records: Store | str | Path) -> pd.DataFrame:
         for config in setting.configs:
             if (record := store.get(config)) is None:
                 continue
-            run = {"label": setting.label, BUDGET: config.data.label_budget[0], "seed": config.seed}
+            run, labels = {"label": setting.label, "seed": config.seed}, cycle(config.data.label_budget or ())
+            budgets = dict(zip(config.data.languages, labels, strict=False))
             run |= {"epochs": epochs_run(record), "seconds": record["seconds"]}
             run["megabytes"] = bytes_so_far(record)[-1] / 1e6 if "rounds" in record else 0.0
             for name, test in record["test"].items():
                 kept = {key: test[key] for key in ("accuracy", "macro_f1", "own_accuracy")}
-                rows.append(run | {"language": name, "majority": record["majority"][name]} | kept)
+                rows.append(
+                    run | {BUDGET: budgets.get(name), "language": name, "majority": record["majority"][name]} | kept
+                )
     return pd.DataFrame(rows)
 
 
@@ -76,15 +80,18 @@ def interval(values: Iterable[float]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def differences(frame: pd.DataFrame, one: str, other: str, budget: int | None, column: str = "accuracy") -> pd.Series:
+def differences(
+    frame: pd.DataFrame, one: str, other: str, budget: int | None, columns: tuple[str, str] = ("accuracy", "accuracy")
+) -> pd.Series:
     """Subtract one setting's mean over languages from another's, seed by seed; without a budget, over all of them."""
-    by_seed = frame.groupby(["label", BUDGET, "seed"])[column].mean()
-    if one not in by_seed or other not in by_seed:
+    means = frame.groupby(["label", BUDGET, "seed"])[list(dict.fromkeys(columns))].mean()
+    if not {one, other} <= set(means.index.get_level_values("label")):
         return pd.Series(dtype=float)
-    wide = (by_seed[one] - by_seed[other]).unstack(BUDGET).dropna()
+    wide = (means[columns[0]][one] - means[columns[1]][other]).unstack(BUDGET)
+    wide = wide.dropna() if budget is None else wide
     if budget is None:
         return wide.mean(axis=1)
-    return wide[budget] if budget in wide else pd.Series(dtype=float)
+    return wide[budget].dropna() if budget in wide else pd.Series(dtype=float)
 
 
 def table(sweep: Sweep, records: Store | str | Path) -> pd.DataFrame:
@@ -161,16 +168,18 @@ def verdicts(path: Path, frames: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Say of each hypothesis what was measured, and the verdict by its rule.
 
     `path` is a TOML file with a ``[[hypothesis]]`` for each: its number, what it says, and tests. A test names sweep,
-    two settings, a budget (none: the mean over budgets) and ``at_least`` or ``not_above``, in points. It holds if the
-    whole 95% interval is at least ``at_least``, or, for ``not_above``, unless the whole interval is above; partly, if
-    the mean is. A hypothesis holds if all of its tests do, partly if some do at least partly.
+    two settings, perhaps a column of each, a budget (none: the mean over budgets), and ``at_least`` or ``not_above``,
+    in points. It holds if the whole 95% interval is at least ``at_least``, or, for ``not_above``, unless the whole
+    interval is above; partly, if the mean is. A hypothesis holds if all of its tests do, partly if some do at least
+    partly.
     """
     rows = []
     for each in tomllib.loads(path.read_text("utf-8"))["hypothesis"]:
         found, said = [], []
         for test in each["tests"]:
             frame, budget = frames.get(test["sweep"], pd.DataFrame()), test.get("budget")
-            values = differences(frame, *test["settings"], budget, test.get("column", "accuracy")) if len(frame) else []
+            columns = tuple(test.get("columns", ("accuracy", "accuracy")))
+            values = differences(frame, *test["settings"], budget, columns) if len(frame) else []
             if len(values) < 2:
                 found.append(None)
                 continue
