@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -189,24 +190,18 @@ def test_a_client_opens_its_own_files_alone(setting, tiny_backbone, tmp_path):
     assert opened == {"0": {"xx"}, "1": {"yy"}, "2": {"zz"}}  # and the server's process opened none
 
 
+def in_a_terminal(given: str):
+    """Start the command as a shell does in the foreground, though these tests may run in the background."""
+    options = {"timeout": 400, "encoding": "utf-8"}
+    attend = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    return pexpect.spawn(sys.executable, ["-m", "fedprompt_helpers", *given.split()], preexec_fn=attend, **options)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", ["federated", "local", "centralised"])
 def test_ctrl_c_ends_a_run_at_the_first_press(setting, tiny_backbone, tmp_path):
-    given = [
-        "run",
-        "--languages",
-        "en,cy",
-        "--train-size",
-        "200",
-        "--rounds",
-        "400",
-        "--patience",
-        "0",
-        "--setting",
-        setting,
-    ]
-    given += ["--backbone", tiny_backbone, "--output", str(tmp_path)]
-    terminal = pexpect.spawn(sys.executable, ["-m", "fedprompt_helpers", *given], timeout=120, encoding="utf-8")
+    given = "run --languages en,cy --train-size 200 --rounds 400 --patience 0"
+    terminal = in_a_terminal(f"{given} --setting {setting} --backbone {tiny_backbone} --output {tmp_path}")
     terminal.expect(r"(round|epoch) [2-9]")
     workers = psutil.Process(terminal.pid).children(recursive=True)
     began = time.monotonic()
@@ -223,7 +218,7 @@ def test_ctrl_c_ends_a_run_at_the_first_press(setting, tiny_backbone, tmp_path):
 def test_ctrl_c_ends_what_flower_started(tiny_backbone, tmp_path):
     given = "run --runtime flower --languages en,cy --train-size 8 --dev-size 8 --rounds 400 --patience 0"
     given += f" --backbone {tiny_backbone} --output {tmp_path}"
-    terminal = pexpect.spawn(sys.executable, ["-m", "fedprompt_helpers", *given.split()], timeout=200, encoding="utf-8")
+    terminal = in_a_terminal(given)
     terminal.expect("round 2: loss")
     workers = psutil.Process(terminal.pid).children(recursive=True)
     assert any("ray" in process.name() for process in workers)
