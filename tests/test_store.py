@@ -139,7 +139,7 @@ def test_scores_are_tidy():
     for record in list(store)[::20]:
         rows = table[table["name"] == record["name"]].set_index("language")
         assert rows["accuracy"].to_dict() == {x: test["accuracy"] for x, test in record["test"].items()}
-        assert set(rows["dev_accuracy"]) == {dev_accuracy(record)}
+        assert rows["dev_accuracy"].to_numpy() == pytest.approx(dev_accuracy(record), nan_ok=True)
         assert set(rows["learning_rate"]) == {record["config"]["learning_rate"]}
         assert set(rows["languages"]) == {" ".join(record["config"]["languages"])}
         if "rounds" in record:
@@ -150,9 +150,10 @@ def test_rounds_are_tidy():
     table, scores = rounds_table(BOOK), scores_table(BOOK).drop_duplicates("name").set_index("name")
     assert not table.duplicated(["name", "number", "language"]).any()
     kept = table[table["kept"]].groupby("name")["dev_accuracy"].mean()
-    pd.testing.assert_series_equal(kept.sort_index(), scores["dev_accuracy"].sort_index())
+    pd.testing.assert_series_equal(kept.sort_index(), scores["dev_accuracy"].dropna().sort_index())  # no round: none
     sent = table.drop_duplicates(["name", "number"]).groupby("name")["bytes"].sum() / 1e6
     started = scores[(scores["setting"] == "federated") & (scores["head_start"] == "random")]
+    assert len(started) > 100
     assert (sent[started.index].astype(float) - started["megabytes"]).abs().max() < 1e-6
     assert table.loc[table["step"] == "epoch", "bytes"].isna().all()
 

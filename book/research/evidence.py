@@ -266,6 +266,14 @@ whole interval is where it says, *partly* if the mean is.
 """
 
 
+NOTE = (
+    "The learning rate of the linear layer, 1e-2, was chosen for another head (the backbone's own, of two layers). "
+    "With it FedAvg of the linear layer hardly learns: its rows wait for a rate of their own, and nothing follows from "
+    "them. Ridge regression and class means have no rate.\n"
+)
+NOTES = {"which_part": NOTE, "linear": NOTE}
+
+
 def _section(sweep: Sweep, content: pd.DataFrame) -> str:
     shown = pd.DataFrame({"labels": content[BUDGET], "setting": content["setting"]})
     for title, name in (("accuracy", "accuracy"), ("macro-F1", "macro_f1")):
@@ -284,6 +292,7 @@ def _section(sweep: Sweep, content: pd.DataFrame) -> str:
         shown[title] = content[name].map(lambda x: "" if pd.isna(x) else f"{x:,.0f}")
     figure = f"```{{figure}} results/evidence/{sweep.path.stem}.png\n:alt: Test accuracy of each setting below.\n```\n"
     about = f"Gains are over the row *{sweep.baseline}* at the same budget. Sweep `{sweep.path.name}`.\n"
+    about += NOTES.get(sweep.path.stem, "")
     return "\n".join([f"## {sweep.question}\n", about, figure, _markdown(shown)])
 
 
