@@ -133,6 +133,18 @@ def test_translations_of_a_pair_are_on_one_side_in_every_language(tmp_path):
         assert sides["dev"] and not sides["train"] & sides["dev"]
 
 
+def test_a_budget_that_cannot_be_had_is_said(mirror, tmp_path):
+    with pytest.raises(FedPromptError, match="label_budget is 0; it must be 1 or more"):
+        load(mirror, label_budget=0)
+    labels = [x for _ in range(30) for x in CORPORA["xnli"].labels]
+    (tmp_path / "sw").mkdir()
+    for split in ("dev", "test"):
+        lines = ["label\tsentence1_sw\tsentence2_sw", *(f"{x}\t{split} {i // 3}\t{i}" for i, x in enumerate(labels))]
+        (tmp_path / "sw" / f"{split}.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+    with pytest.raises(FedPromptError, match="20 dev labels of the budget are asked for, but the dev split has 18"):
+        load_task("xnli", ["sw"], data_dir=tmp_path, label_budget=80)
+
+
 def test_draw_without_a_budget_is_a_mistake():
     with pytest.raises(FedPromptError, match="draw and dev_share say how a label budget is spent"):
         RunConfig(draw="balanced")

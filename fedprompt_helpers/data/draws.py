@@ -1,4 +1,4 @@
-"""Which rows are used: what is missing of train, dev and test is split off, and labels are drawn (chapters 3 and 9)."""
+"""Which rows are used: what is missing of train, dev and test is split off, and labels are drawn (chapter 3)."""
 
 import json
 import random
@@ -120,7 +120,10 @@ def choose(corpus: Corpus, language: str, splits: dict[str, Columns], draw: Draw
     order, for_dev = _order(corpus, language, pool, draw, dev), int(budget * draw.dev_share)
     if corpus.parallel:
         budget -= for_dev
-        at = draw.rng(corpus.task, language, "dev").sample(range(n_dev := len(dev["label"])), min(for_dev, n_dev))
+        if for_dev > (n_dev := len(dev["label"])):
+            what = f"{language}: {for_dev} dev labels of the budget are asked for, but the dev split has {n_dev}"
+            raise FedPromptError(f"{what}; lower label_budget or dev_share")
+        at = draw.rng(corpus.task, language, "dev").sample(range(n_dev), for_dev)
         splits |= {"train": take(pool, order[:budget]), "dev": take(dev, at)}
     if len(order) < budget:
         what = f"{language}: a label budget of {draw.label_budget} is asked for, but {len(order)} can be drawn"

@@ -100,13 +100,12 @@ def load(
         if field:
             splits = {split: _compose(columns, corpus.fields[field]) for split, columns in splits.items()}
         if only_tested:
-            seen, notes = set(splits["test"]["label"]), [*notes, f"{language}: only tested"]
+            seen = set(splits["test"]["label"])
+            notes.append(f"{language}: only tested")
             splits |= {split: take(splits[split], []) for split in ("train", "dev")}
         else:
-            seen, notes = (
-                {*splits["train"]["label"], *splits["dev"]["label"]},
-                [*notes, *remarks(language, splits, labels)],
-            )
+            seen = {*splits["train"]["label"], *splits["dev"]["label"]}
+            notes += remarks(language, splits, labels)
             notes += choose(corpus, language, splits, draws[language])
         return Loaded(language, splits, tuple(label for label in labels if label in seen), whole, notes)
 

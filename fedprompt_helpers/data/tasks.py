@@ -125,6 +125,8 @@ def load_task(
         if size is not None and size < 1:
             raise FedPromptError(f"{what} is {size}; it must be 1 or more, or None for all examples")
     budgets = [label_budget] * len(chosen) if isinstance(label_budget, int | None) else list(label_budget)
+    if any(size is not None and size < 1 for size in budgets):
+        raise FedPromptError(f"label_budget is {label_budget}; it must be 1 or more, or None for all examples")
     if len(budgets) == 1:
         budgets *= len(chosen)
     if len(budgets) < len(chosen) - len(unseen):
