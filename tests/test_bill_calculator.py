@@ -91,7 +91,8 @@ def test_the_formula_is_what_was_measured_but_for_packaging():
         numbers, model = record["message_parameters"], record["parameters"]["full_model_bytes"] // 4
         found = bill(numbers, model, len(record["clients"]), len(rounds), 1, WIDTHS[config["update_precision"]])
         measured = sum(sum(entry["bytes"].values()) for entry in rounds)
-        assert found["total"] < measured < 1.02 * found["total"], record["name"]
+        messages = 4 * len(rounds) * len(record["clients"])  # to train and to score, there and back
+        assert found["total"] < measured < 1.01 * found["total"] + 2_000 * messages, record["name"]
         checked += 1
     assert checked >= 5
 
