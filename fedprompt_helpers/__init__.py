@@ -34,6 +34,7 @@ _HOME = {
     "model.counting": ("count_parameters", "backbone_digest"),
     "federation.messages": ("message_bytes",),
     "runs": ("simulate", "run"),
+    "adapters": ("load_adapter", "classify"),
     "records": ("load_record",),
     "plots": ("plot_rounds", "plot_partition"),
 }

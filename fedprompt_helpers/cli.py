@@ -1,6 +1,6 @@
 """The command ``fedprompt``; the options of ``fedprompt run`` are made from the configuration, not written again."""
 
-import inspect
+import json
 import os
 import sys
 from contextlib import nullcontext
@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 import click
 import typer
 
-from .config import CHOICES, FIELDS, METHODS, PAPER_LANGUAGES, TASKS, TRACKS, Real, RunConfig, Whole
-from .errors import FedPromptError, check_choice
-from .files import read_json
+from .config import METHODS
+from .errors import FedPromptError
+from .options import configuration, options_of
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -46,56 +46,6 @@ def about() -> None:
     os.environ.setdefault("MPLBACKEND", "agg")  # pictures are saved, never shown
 
 
-def options_of(*names: str):
-    """Give a command one option for each field of the configuration named, or for all of them and the seed.
-
-    A function so decorated takes what was given on the command line alone, as values of ``RunConfig``.
-    """
-
-    def decorate(command):
-        own = list(inspect.signature(command).parameters.values())[:-1]
-        command.__signature__ = inspect.Signature(own + [_option(name) for name in names or [*FIELDS, "seed"]])
-        return command
-
-    return decorate
-
-
-def _option(name: str) -> inspect.Parameter:
-    field = (FIELDS | RunConfig.model_fields)[name]
-    kind = next((kind for kind, of in ((int, Whole), (float, Real)) if field.annotation in (kind, of | None)), str)
-    told, default = field.description, field.default
-    if name in CHOICES:
-        told += f" One of {', '.join(CHOICES[name])}."
-    if name in ("languages", "unseen"):
-        told += " Separated by commas."
-    if name == "mapping":
-        told = "JSON file for the partition mapping: for each client, its languages."
-    if default not in (None, ()):
-        told += f" Default: {','.join(default) if isinstance(default, tuple) else default}."
-    note = Annotated[kind | None, typer.Option(help=told, show_default=False)]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=note)
-
-
-def configuration(track: str, given: dict[str, Any]) -> RunConfig:
-    """Make a configuration from what was given on the command line, over the values of a track."""
-    given = {name: value for name, value in given.items() if value is not None}
-    for name in ("languages", "unseen"):
-        if name in given:
-            given[name] = tuple(part.strip() for part in given[name].split(",") if part.strip())
-    if given.get("patience") == 0:
-        given["patience"] = None
-    if "mapping" in given:
-        given["mapping"] = read_json(given["mapping"], 'a JSON list of lists such as [["en", "de"], ["cy"]]')
-    task = check_choice("task", given.get("task", FIELDS["task"].default), TASKS)
-    if "languages" not in given and track == "paper" and task in PAPER_LANGUAGES:
-        given["languages"] = PAPER_LANGUAGES[task]
-    elif "languages" not in given and task != FIELDS["task"].default:
-        from .data.tasks import available_languages
-
-        given["languages"] = available_languages(task, given.get("data_dir"))[:5]
-    return RunConfig(**TRACKS[check_choice("track", track, TRACKS)] | given)
-
-
 @app.command()
 @options_of()
 def run(
@@ -103,6 +53,8 @@ def run(
     output: Annotated[Path, typer.Option(help="Folder for the run record.")] = Path("runs"),
     again: Annotated[bool, typer.Option(help="Run even if this configuration has its record.")] = False,
     runtime: Annotated[Literal["here", "flower"], typer.Option(help="Own processes, or `flwr run`.")] = "here",
+    save: Annotated[Path | None, typer.Option(help="New folder for what was trained, for `fedprompt predict`.")] = None,
+    save_round: Annotated[str, typer.Option(help="Of a federation: best, last or both rounds.")] = "best",
     **given: Any,
 ) -> None:
     """Run one configuration and write its run record."""
@@ -118,12 +70,73 @@ def run(
     if there:
         print("this configuration has its record already; --again runs it anew", file=sys.stderr)
     with nullcontext() if there or runtime != "here" else Progress(config) as progress:
-        path = runs.run(config, output, again=again, runtime=runtime, on_progress=progress)
+        options = {"save": save, "save_round": save_round, "on_progress": progress}
+        path = runs.run(config, output, again=again, runtime=runtime, **options)
     print(path)
     record = load_record(path)
     for note in record["notes"]:
         print(f"note: {note}", file=sys.stderr)
     print(summary(record))
+
+
+@app.command()
+def predict(
+    adapter: Annotated[Path, typer.Option(help="Folder that `fedprompt run --save` wrote.")],
+    text: Annotated[list[str] | None, typer.Option(help="A text; may be given several times.")] = None,
+    file: Annotated[Path | None, typer.Option(help="One text a line; left out: standard input.")] = None,
+    language: Annotated[str | None, typer.Option(help="Forbid labels that this language does not have.")] = None,
+    json_lines: Annotated[bool, typer.Option("--json", help="Print JSON Lines.")] = False,
+) -> None:
+    """Print label and probability of texts; of a pair of sentences, the second stands after a tab."""
+    lines = text or read_lines(file)
+    if empty := [number for number, line in enumerate(lines, 1) if not line.strip()]:
+        raise FedPromptError(f"text {empty[0]} is empty; leave the line out, or write something in it")
+    from .adapters import classify, load_adapter
+
+    loaded = load_adapter(adapter)
+    others = None
+    if loaded.pairs:
+        pairs = [line.split("\t") for line in lines]
+        if wrong := [number for number, pair in enumerate(pairs, 1) if len(pair) != 2]:
+            raise FedPromptError(f"text {wrong[0]} is no pair; this model reads two sentences with a tab between them")
+        lines, others = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    guesses = classify(loaded, lines, others, language=language)
+    for line, guess in zip(lines, guesses, strict=True):
+        facts = {"label": guess.label, "probability": round(guess.probability, 4), "text": line}
+        print(json.dumps(facts, ensure_ascii=False) if json_lines else f"{guess.label}\t{guess.probability:.3f}")
+    if cut := sum(guess.cut for guess in guesses):
+        length = loaded.frozen.length
+        print(f"note: {cut} of {len(guesses)} texts are longer than {length} tokens and were cut", file=sys.stderr)
+
+
+def read_lines(file: Path | None) -> list[str]:
+    """Read the lines of a file, or of standard input."""
+    if file is None and sys.stdin.isatty():
+        raise FedPromptError("no text given; give --text, --file, or lines on standard input")
+    try:
+        content = sys.stdin.buffer.read() if file is None else file.read_bytes()
+        lines = content.decode("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        where, reason = file or "standard input", getattr(error, "strerror", None) or "it is not UTF-8"
+        raise FedPromptError(f"cannot read {where}: {reason}; expected one text a line, in UTF-8") from error
+    if not lines:
+        raise FedPromptError(f"there is no text in {file or 'standard input'}; expected one a line")
+    return lines
+
+
+@app.command()
+def doctor() -> int:
+    """Say what this machine has for the book, and what to do about what is missing."""
+    from .doctor import findings
+
+    code = 0
+    for finding in findings():
+        mark = "no" if finding.needed and finding.step else "note" if finding.step else "ok"
+        print(f"{mark:<5}{finding.name:<11}{finding.found}", flush=True)
+        if finding.step:
+            print(f"{'':<16}-> {finding.step}", flush=True)
+        code = 1 if mark == "no" else code
+    return code
 
 
 @app.command()

@@ -86,6 +86,7 @@ class Training(Group, frozen=True):
     learning_rate: float = Field(1e-3, gt=0, lt=10, description="AdamW's learning rate.")
     batch_size: Whole = Field(8, description="Examples a training step.")
     patience: Whole | None = Field(5, description="Stop after this many epochs without a lower dev loss; 0: never.")
+    best_by: Literal["loss", "macro-f1"] = Field("loss", description="What the best epoch or round has best on dev.")
     personal_epochs: int = Field(0, ge=0, le=LIMIT, description="Epochs of each client alone, at the end.")
 
 

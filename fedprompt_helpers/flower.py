@@ -27,8 +27,8 @@ APP = Path(__file__).with_name("flower_app")
 STARTUP = 60  # seconds that a SuperLink may take to start
 
 
-def flwr_run(config: RunConfig, record: Path) -> Path:
-    """Run a configuration under ``flwr run``; its ServerApp writes the run record. Nothing is left running."""
+def flwr_run(config: RunConfig, record: Path, *, save: str = "", save_round: str = "best") -> Path:
+    """Run a configuration under ``flwr run``; its ServerApp writes record and models. Nothing is left running."""
     before = record.stat().st_mtime_ns if record.exists() else None
     resources = f"num-supernodes={nodes(config)} client-resources-num-cpus=1 init-args-num-cpus={usable_cores()}"
     if choose_device(config.model.device).type == "cuda":
@@ -38,6 +38,7 @@ def flwr_run(config: RunConfig, record: Path) -> Path:
         programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         environment = {**os.environ, "PATH": programs, "FLWR_HOME": home, "RAY_raylet_start_wait_time_s": "200"}
         settings = write_settings(config) | {"output": str(record.parent.absolute()), "folder": ""}
+        settings |= {"save": save, "save-round": save_round}
         given = Path(home, "run.toml")
         given.write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items()), "utf-8")
         _start_superlink(stack, Path(home), environment)

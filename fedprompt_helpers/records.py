@@ -51,7 +51,7 @@ def dev_accuracy(record: dict) -> float:
         kept = [scores["accuracy"] for scores in best["dev"].values()]
     else:
         scored = [[entry for entry in epochs if "dev_loss" in entry] for epochs in record["epochs"].values()]
-        kept = [min(one, key=lambda entry: entry["dev_loss"])["dev_accuracy"] for one in scored if one]
+        kept = [max(one, key=lambda e: e.get("dev_macro_f1", -e["dev_loss"]))["dev_accuracy"] for one in scored if one]
     return sum(kept) / len(kept) if kept else math.nan
 
 

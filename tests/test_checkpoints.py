@@ -99,7 +99,7 @@ def one_more_array(name):
 
 DAMAGES = {
     "no outcome": without("outcome"),
-    "no best loss": without("best_loss"),
+    "no best": without("best"),
     "an unknown fact": lambda facts, arrays: facts["outcome"].update(colour="blue"),
     "an outcome of words": lambda facts, arrays: facts.update(outcome="good"),
     "fewer arrays": fewer_arrays,
@@ -230,9 +230,9 @@ def test_a_folder_without_permission_is_one_line(config, tmp_path):
 
 def test_kept_arrays_are_read_back_as_they_were(tmp_path):
     parts = {"arrays": {"a b": np.arange(6, dtype=np.float32).reshape(2, 3).T, "c": np.float32([])}}
-    write_state(tmp_path, "round", {"texts": ["x"], "best_loss": 0.1}, parts, 2)
+    write_state(tmp_path, "round", {"texts": ["x"], "best": 0.1}, parts, 2)
     facts, read = read_state(tmp_path, "round", ["x"])
-    assert facts["best_loss"] == 0.1 and list(read["arrays"]) == list(parts["arrays"])
+    assert facts["best"] == 0.1 and list(read["arrays"]) == list(parts["arrays"])
     assert all(np.array_equal(read["arrays"][name], parts["arrays"][name]) for name in parts["arrays"])
     write_state(tmp_path, "round", {"texts": ["x"]}, parts, 3)
     assert {path.name for path in tmp_path.iterdir()} == {"round.json", "round-3.safetensors"}

@@ -19,8 +19,8 @@ FLOORS = {
     3: ("model",),
     4: ("clients",),
     5: ("federation",),
-    6: ("runs", "widgets", "flower", "progress"),
-    7: ("cli", "__init__", "__main__"),
+    6: ("runs", "reports", "adapters", "doctor", "widgets", "flower", "progress"),
+    7: ("cli", "options", "__init__", "__main__"),
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 PUBLIC_FLOWER = ("flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.serverapp.strategy")

@@ -17,7 +17,7 @@ from ..config import RunConfig
 from ..model.counting import backbone_digest
 from ..model.head_start import start_head
 from ..model.head_start import statistics as class_sums
-from ..model.training import evaluate, get_arrays, join, set_arrays, test_scores, train
+from ..model.training import evaluate, get_arrays, goodness, join, set_arrays, test_scores, train
 from .grid import say
 from .messages import Arrays, from_record, pack_update, read_settings, to_record
 
@@ -40,6 +40,7 @@ class _Asked(NamedTuple):
     def train(self, number: int, dev=None, **options) -> list[dict]:
         training, seed = self.config.training, derive_seed(self.config.seed, number, self.client)
         options |= {"learning_rate": training.learning_rate, "batch_size": training.batch_size, "seed": seed}
+        options["best_by"] = training.best_by
         return train(self.frozen.model, self.held.train, dev, **options)
 
     def class_sums(self) -> Arrays:
@@ -136,16 +137,19 @@ def evaluate_round(message: Message, context: Context) -> Message:
     asked, scored = _read(message, context), RecordDict()
     trained, held, training = asked.frozen.model, asked.held, asked.config.training
     asked.load(from_record(message.content["arrays"]), asked.settings["server-round"])
-    if test := asked.settings["split"] == "test":
+    test = asked.settings["split"] == "test"
+    if test:
         scored["proof"] = ConfigRecord({"backbone-digest": backbone_digest(trained)})
     if test and training.personal_epochs and not held.dev:
         asked.train(0, epochs=training.personal_epochs)
     elif test and training.personal_epochs:
         dev, common, epochs = join(list(held.dev.values())), get_arrays(trained), training.personal_epochs
-        loss = evaluate(trained, dev).loss
-        history = asked.train(0, dev, epochs=epochs, patience=training.patience or epochs)
-        if min(entry["dev_loss"] for entry in history) >= loss:
+        before = goodness(evaluate(trained, dev), training.best_by)
+        asked.train(0, dev, epochs=epochs, patience=training.patience or epochs)
+        if goodness(evaluate(trained, dev), training.best_by) <= before:
             set_arrays(trained, common)  # what came from the federation is a candidate too
+    if asked.settings["send-own"]:
+        scored["own"] = to_record(get_arrays(trained))
     scored["metrics"] = MetricRecord({"partition-id": asked.client})
     dev = {} if test else {language: evaluate(trained, split)._asdict() for language, split in held.dev.items()}
     for language, scores in (asked.score_test() if test else dev).items():

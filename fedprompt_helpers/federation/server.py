@@ -25,12 +25,14 @@ JOIN = 300  # seconds to wait for all clients; on real machines they join one by
 
 
 def serve(
-    grid: Grid, config: RunConfig, *, folder: Path | None = None, tell: Callable[[dict], None] = lambda entry: None
-) -> Outcome:
+    grid: Grid, config: RunConfig, *, folder: Path | None = None, tell: Callable[[dict], None] = lambda entry: None,
+    keep_own: bool = False,
+) -> Outcome:  # fmt: skip
     """Run one configuration over a grid, whichever runtime it belongs to.
 
     Finished rounds, or trainings, are kept in `folder`; what is there already is not done twice. `tell` is called with
-    the entry of each round; what was read from `folder` carries ``resumed=True``.
+    the entry of each round; what was read from `folder` carries ``resumed=True``. With `keep_own`, clients that end
+    with a model of their own send it at the end.
     """
     job = _meet(grid, config, folder, tell)
     if config.federation.setting != "federated":
@@ -49,10 +51,12 @@ def serve(
     rounds, start = config.federation.rounds - len(outcome.rounds), to_record(job.arrays)
     if rounds:
         strategy.start(grid, start, num_rounds=rounds, timeout=TIMEOUT, train_config=job.settings())
-    job.own, exchange = outcome.own, Exchange(job)
+    differ = config.training.personal_epochs or "local" in (kept.head, kept.prompt)
+    job.own, job.send_own, exchange = outcome.own, bool(keep_own and differ), Exchange(job)
     outcome.test, digests = exchange.score(grid, outcome.arrays, outcome.best_round, "test")
     if absent := [name for name in languages if name not in outcome.test]:
         raise FedPromptError(f"no client could score the test split of {absent[0]}; {exchange.who()}; {KEPT}")
+    outcome.own, outcome.last = outcome.own | exchange.own, job.arrays
     outcome.client_digests = [backbone_digest(frozen.model), *digests]
     return outcome
 

@@ -33,8 +33,9 @@ class Outcome:
     rounds: list[dict] = field(default_factory=list)  #: one entry a round; empty without a federation
     epochs: dict[str, list[dict]] = field(default_factory=dict)  #: without one: of each training, by name
     arrays: Arrays = field(default_factory=dict)  #: the average of the best round
+    last: Arrays = field(default_factory=dict)  #: the average of the last round
     own: dict[str, Arrays] = field(default_factory=dict)  #: of single clients: averages, or trained alone
-    best_round: int = 0  #: the round with the lowest mean dev loss
+    best_round: int = 0  #: the round that was best on dev
     test: dict = field(default_factory=dict)  #: by language: scores of the official test split
     start: dict = field(default_factory=dict)  #: what class sums took: ``bytes``, ``client_bytes``, ``failed``
     message_parameters: int = 0  #: numbers in the arrays that a client sends back
@@ -44,7 +45,7 @@ class Outcome:
 
     def facts(self) -> dict:
         """Return everything but the arrays, JSON-ready."""
-        return vars(self) | {"arrays": {}, "own": {}}
+        return vars(self) | {"arrays": {}, "last": {}, "own": {}}
 
 
 @dataclass
@@ -59,7 +60,8 @@ class Job:
     tell: Callable[[dict], None]
     arrays: Arrays = field(default_factory=dict)  # of the last finished round
     own: dict[str, Arrays] = field(default_factory=dict)  # averages of single clients, by number
-    best_loss: float = np.inf
+    best: float = -np.inf  # how good the best round was on dev
+    send_own: bool = False  # whether clients send, with their test scores, a model that is theirs alone
 
     @property
     def clients(self) -> int:
@@ -86,7 +88,7 @@ class Job:
                 parts[f"memory/{name}"] = dict(zip(self.arrays, kept, strict=True)) if isinstance(kept, list) else kept
         for node, context in getattr(grid, "contexts", {}).items():  # what clients keep, where the grid has it
             parts |= {f"state/{node}/{name}": from_record(context.state[name]) for name in context.state}
-        facts = {"texts": self.texts(), "best_loss": self.best_loss, "outcome": self.outcome.facts()}
+        facts = {"texts": self.texts(), "best": self.best, "outcome": self.outcome.facts()}
         write_state(self.folder, "round", facts, parts, len(self.outcome.rounds))
 
     def go_on(self, strategy, grid) -> None:
@@ -95,7 +97,7 @@ class Job:
             if (found := read_state(self.folder, "round", self.texts())) is None:
                 return
             facts, parts = found
-            self.outcome, self.best_loss = Outcome(**facts["outcome"]), facts["best_loss"]
+            self.outcome, self.best = Outcome(**facts["outcome"]), facts["best"]
             self.arrays, self.outcome.arrays = parts["arrays"], parts["best"]
             strategy.current_arrays = to_record(self.arrays)  # what FedAvgM's momentum moves
             for part, arrays in parts.items():

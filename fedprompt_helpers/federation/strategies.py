@@ -17,7 +17,7 @@ from flwr.serverapp.strategy import FedAdam, FedAvg, FedAvgM, FedMedian, FedProx
 from ..clients import scored_by
 from ..data.distance import weights_by_distance
 from ..errors import FedPromptError
-from ..model.training import Scores
+from ..model.training import Scores, goodness
 from .messages import Arrays, from_record, message_bytes, round_for_sending, to_record, unpack_update
 from .state import Job
 
@@ -31,7 +31,7 @@ class Exchange:
 
     def __init__(self, job: Job):
         """Begin with nothing sent."""
-        self.job, self.failed, self.bytes = job, [], {}
+        self.job, self.failed, self.bytes, self.own = job, [], {}, {}
 
     def facts(self) -> dict:
         """Return what it took, as a run record has it."""
@@ -80,7 +80,8 @@ class Exchange:
     def score(self, grid: Grid, arrays: Arrays, number: int, split: str) -> tuple[dict[str, dict], list[str]]:
         """Let the clients score a round: scores by language, and backbone digests.
 
-        The languages of a client that fails every time are not among the scores.
+        The languages of a client that fails every time are not among the scores. A model of its own that a client was
+        asked for by ``send-own`` is in `own`, by its number.
         """
         config = self.job.config
         languages = config.data.languages + (config.data.unseen if split == "test" else ())
@@ -93,9 +94,11 @@ class Exchange:
                 values = [scores.get(field) for field in Scores._fields]
                 if not all(isinstance(value, int | float) and np.isfinite(value) for value in values):
                     raise FedPromptError(f"sent {split} scores of {name} that are missing or not finite numbers")
+            if sent := reply.content.array_records.get("own"):
+                self.own[str(client)] = from_record(sent)
             return found, reply.content.config_records.get("proof", {}).get("backbone-digest")
 
-        settings = self.job.settings(split=split, **{"server-round": number})
+        settings = self.job.settings(split=split, **{"server-round": number, "send-own": self.job.send_own})
         rounded = to_record(round_for_sending(arrays, config.federation.update_precision))
         replies = self.ask(grid, "evaluate", {"arrays": rounded, "config": settings}, read, ATTEMPTS).values()
         found = {name: scores for one, _ in replies for name, scores in one.items()}
@@ -162,15 +165,19 @@ class Measured(FedAvg):
         dev = exchange.score(grid, job.arrays, self.number, "dev")[0] if has_dev else {}
         if has_dev and not dev:
             raise FedPromptError(f"round {self.number}: no client could score the dev split; {exchange.who()}; {KEPT}")
-        loss = float(np.mean([scores["loss"] for scores in dev.values()])) if dev else -self.number  # the last is best
+        loss, accuracy, macro_f1 = (
+            float(np.mean([scores[name] for scores in dev.values()] or 0)) for name in Scores._fields[:3]
+        )
+        mean = Scores(loss, accuracy, macro_f1, sum(scores["examples"] for scores in dev.values()))
         entry = {"round": self.number, "train_loss": self.train_loss, "dev": dev, **exchange.facts()}
-        entry |= {"dev_loss": loss} if dev else {}
+        entry |= {"dev_loss": mean.loss} if dev else {}
+        found = goodness(mean, job.config.training.best_by) if dev else self.number  # without dev the last is best
         entry["seconds"] = time.perf_counter() - self.began
         job.outcome.rounds.append(entry)
         if has_dev and len(dev) < len(job.config.data.languages):
-            loss = np.inf  # a mean over fewer languages cannot be compared: such a round is not the best
-        if loss < job.best_loss or not job.outcome.best_round:
-            job.best_loss, job.outcome.best_round = loss, self.number
+            found = -np.inf  # a mean over fewer languages cannot be compared: such a round is not the best
+        if found > job.best or not job.outcome.best_round:
+            job.best, job.outcome.best_round = found, self.number
             job.outcome.arrays, job.outcome.own = job.arrays, job.own
         job.save(self, grid)
         job.tell(entry)

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from sklearn.metrics import f1_score
 
-from ..errors import FedPromptError
+from ..config import CHOICES
+from ..errors import FedPromptError, check_choice
 
 
 class Encoded(NamedTuple):
@@ -139,6 +140,12 @@ def longest_first(data: Encoded) -> np.ndarray:
     return np.argsort([-len(ids) for ids in data.token_ids], kind="stable")
 
 
+def goodness(scores: Scores, best_by: str) -> float:
+    """Say how good a dev split's scores are: the loss turned round, or macro-F1."""
+    check_choice("best_by", best_by, CHOICES["best_by"])
+    return -scores.loss if best_by == "loss" else scores.macro_f1
+
+
 def train(
     model: torch.nn.Module,
     data: Encoded,
@@ -150,6 +157,7 @@ def train(
     patience: int | None = 5,
     seed: int = 0,
     proximal_mu: float = 0.0,
+    best_by: str = "loss",
     on_epoch: Callable[[dict], None] | None = None,
 ) -> list[dict]:
     """Train what is trainable, in place: the loop of chapter 2, dropout off, so that the backbone stays one function.
@@ -161,10 +169,12 @@ def train(
     ----------
     model, data, dev : torch.nn.Module, Encoded, Encoded
         From ``prepare`` and ``encode``. The epoch with the lowest loss on `dev` is kept; without `dev`, the last one.
+    best_by : str
+        ``"loss"``, or ``"macro-f1"``: the epoch with the highest on `dev`.
     epochs, batch_size, seed : int
         Epochs at most, examples a step (both at least 1), and what governs the order of the examples.
     patience, on_epoch : int or None, callable or None
-        Stop after this many epochs without a lower dev loss (None: never); what is called with each epoch's entry.
+        Stop after this many epochs without a better one (None: never); what is called with each epoch's entry.
     learning_rate, proximal_mu : float
         AdamW's, above 0; the weight of FedProx's term, mu / 2 times the squared distance from the starting arrays (Li
         et al. 2020, equation 2), 0 leaves it out.
@@ -183,7 +193,7 @@ def train(
     trained = [p for p in model.parameters() if p.requires_grad]
     start = [p.detach().clone() for p in trained] if proximal_mu else []
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, fused=trained[0].device.type != "mps")
-    history, best, best_loss, best_epoch = [], None, math.inf, 0
+    history, best, most, best_epoch = [], None, -math.inf, 0
     model.eval()
     for epoch in range(1, epochs + 1):
         began, total = time.perf_counter(), 0.0
@@ -201,11 +211,13 @@ def train(
         if dev is not None:
             scores = evaluate(model, dev)
             entry |= {"dev_loss": scores.loss, "dev_accuracy": scores.accuracy}
+            entry |= {"dev_macro_f1": scores.macro_f1} if best_by == "macro-f1" else {}
+            found = goodness(scores, best_by)
         history.append(entry | {"seconds": time.perf_counter() - began})
         if on_epoch:
             on_epoch(history[-1])
-        if dev is not None and entry["dev_loss"] < best_loss:
-            best, best_loss, best_epoch = get_arrays(model), entry["dev_loss"], epoch
+        if dev is not None and found > most:
+            best, most, best_epoch = get_arrays(model), found, epoch
         elif dev is not None and patience is not None and epoch - best_epoch >= patience:
             break
     if best is not None:
