@@ -36,9 +36,9 @@ def main(grid: Grid, context: Context) -> None:
     """Run the configuration of ``context.run_config``; leave the outcome in ``context.state``, and perhaps a record."""
     config, began = read_settings(context.run_config), time.perf_counter()
     output, folder = context.run_config.get("output"), context.run_config.get("folder")
-    save, keep_own = context.run_config.get("save"), bool(context.run_config.get("keep-own"))
+    save = context.run_config.get("save")
     options: Any = {"folder": Path(str(folder)) if folder else None, "tell": getattr(grid, "on_word", tell)}
-    outcome = serve(grid, config, keep_own=keep_own or bool(save), **options)
+    outcome = serve(grid, config, keep_own=bool(save), **options)
     context.state["outcome"] = ConfigRecord({"facts": json.dumps(outcome.facts())})
     context.state.update({"arrays": to_record(outcome.arrays), "last": to_record(outcome.last)})
     context.state.update({f"own/{name}": to_record(arrays) for name, arrays in outcome.own.items()})
@@ -78,7 +78,7 @@ def simulate(
         model(config, labels)  # before the processes start: they share it
     if pooled or card:  # a card is used by one process, and forking is forbidden once it is in use
         options |= {"workers": 0 if pooled else 1, "start": "spawn"}
-    settings |= {"keep-own": True} if keep_own else {}
+    settings |= {"save": "here"} if keep_own else {}  # without an output, nothing is written
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         settings["folder"] = str(Path(folder).absolute())

@@ -42,6 +42,7 @@ OTHERS = {  # a value of each field that is not its default, and what it needs b
     "learning_rate": (0.25, {}),
     "batch_size": (7, {}),
     "patience": (None, {}),
+    "best_by": ("macro-f1", {}),
     "personal_epochs": (7, {}),
     "setting": ("local", {}),
     "rounds": (7, {}),

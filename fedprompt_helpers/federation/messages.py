@@ -14,7 +14,7 @@ Arrays = dict[str, np.ndarray]
 SCALE = "#scale"
 LISTS = ("languages", "unseen")  # what Flower carries as text, separated by commas
 # Keys beside the configuration: folders for the run record, for finished rounds, and for the model of which round.
-EXTRA = ("output", "folder", "save", "save_round", "keep_own")
+EXTRA = ("output", "folder", "save", "save-round")
 
 
 def write_settings(config: RunConfig) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def write_settings(config: RunConfig) -> dict[str, Any]:
 
 def read_settings(settings: dict[str, Any]) -> RunConfig:
     """Read a configuration from Flower's run configuration; what is left out takes its default."""
-    values = {key.replace("-", "_"): value for key, value in settings.items() if key.replace("-", "_") not in EXTRA}
+    values = {key.replace("-", "_"): value for key, value in settings.items() if key not in EXTRA}
     for name, value in values.items():
         if name in LISTS:
             values[name] = tuple(part.strip() for part in str(value).split(",") if part.strip())
