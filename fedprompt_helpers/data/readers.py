@@ -12,6 +12,7 @@ from ..errors import FedPromptError
 from .corpora import SPLITS, Corpus
 
 Columns = dict[str, list[str]]  # "text" and "label" (a label's name), optionally "text_pair"
+Place = tuple[int, int]  # row and line, both counted from 1; a quoted field may have several lines
 
 
 class Table(NamedTuple):
@@ -19,14 +20,14 @@ class Table(NamedTuple):
 
     where: str  # language and file, for messages
     columns: Columns
-    places: list[tuple[int, int]]  # row and line, both counted from 1; a quoted field may have several lines
+    places: list[Place]
 
     def check_labels(self, labels: Sequence[str]) -> None:
         """Raise FedPromptError at the first label that is not one of `labels`."""
         if unknown := set(self.columns["label"]) - set(labels):
             i = next(i for i, label in enumerate(self.columns["label"]) if label in unknown)
             found = self.columns["label"][i]
-            raise _fault(self.where, self.places[i], f"unknown label {found!r}; expected one of {', '.join(labels)}")
+            raise fault(self.where, self.places[i], f"unknown label {found!r}; expected one of {', '.join(labels)}")
 
 
 def read_table(path: Path, language: str, corpus: Corpus) -> Table:
@@ -35,34 +36,34 @@ def read_table(path: Path, language: str, corpus: Corpus) -> Table:
     where, quoted = f"{language}, {path.name}", corpus.quoted
     columns = {name: column.format(language=language) for name, column in corpus.columns.items()}
     may_be_empty = [name for name in columns if corpus.fields and name != "label"]
-    records = _records(where, _decode(where, path.read_bytes(), quoted), quoted)
+    given = records(where, decode(where, path.read_bytes(), quoted), quoted)
     names = list(columns.values())
     if corpus.header:
-        place, cells = next(records, ((1, 1), []))
+        place, cells = next(given, ((1, 1), []))
         names = [name.strip() for name in cells]
         for name in [name for name in columns.values() if names.count(name) != 1]:
             times, wanted = "two columns" if name in names else "no column", " and ".join(map(repr, columns.values()))
             found = ", ".join(repr(name[:40]) for name in names) or "nothing"
             expected = f"expected a header that names {wanted} once each, separated by tabs; found {found}"
-            raise _fault(where, place, f"{times} {name!r}; {expected}")
+            raise fault(where, place, f"{times} {name!r}; {expected}")
     wanted = columns | {name: name for name in corpus.optional if name in names}
     at = {name: names.index(column) for name, column in wanted.items()}
     table = Table(where, {name: [] for name in wanted}, [])
-    for place, cells in records:
+    for place, cells in given:
         if len(cells) != len(names):
             extra = len(cells) > len(names)
             problem = f"a field after column {names[-1]!r}" if extra else f"no column {names[len(cells)]!r}"
             which, found = ("the first too many", cells[len(names)]) if extra else ("the last", cells[-1])
             said = f"expected {len(names)} fields separated by tabs, found {len(cells)}, {which} being {found[:40]!r}"
-            raise _fault(where, place, f"{problem}; {said}")
+            raise fault(where, place, f"{problem}; {said}")
         for name, index in at.items():
             cell = cells[index].strip()
             if not cell and name not in may_be_empty:
                 what = "label" if name == "label" else "text"
-                raise _fault(where, place, f"column {wanted[name]!r} is empty; expected a {what}, or leave the row out")
+                raise fault(where, place, f"column {wanted[name]!r} is empty; expected a {what}, or leave the row out")
             if "\0" in cell:
                 found, mend = cell[:40], "take it out, or save the file as UTF-8 (UTF-16 is full of them)"
-                raise _fault(where, place, f"column {wanted[name]!r} has a NUL character, found {found!r}; {mend}")
+                raise fault(where, place, f"column {wanted[name]!r} has a NUL character, found {found!r}; {mend}")
             table.columns[name].append(cell)
         table.places.append(place)
     if not table.places:
@@ -70,12 +71,14 @@ def read_table(path: Path, language: str, corpus: Corpus) -> Table:
     return table
 
 
-def _fault(where: str, place: tuple[int, int], problem: str) -> FedPromptError:
+def fault(where: str, place: Place, problem: str) -> FedPromptError:
+    """Say what is wrong, and where."""
     row, line = place
     return FedPromptError(f"{where}, row {row}{f' (line {line})' if line != row else ''}: {problem}")
 
 
-def _decode(where: str, content: bytes, quoted: bool) -> str:
+def decode(where: str, content: bytes, quoted: bool) -> str:
+    """Read UTF-8, with or without a byte order mark."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -85,29 +88,29 @@ def _decode(where: str, content: bytes, quoted: bool) -> str:
         row = sum(1 for _ in csv.reader(lines, dialect="excel-tab")) if quoted else len(lines)
         column, before = lines[-1].count("\t") + 1, lines[-1][:-1].split("\t")[-1][-40:]
         problem = f"byte {content[error.start]:#x} after {before!r} is not UTF-8; save the file in UTF-8"
-        raise _fault(where, (row, len(lines)), f"column number {column}: {problem}") from error
+        raise fault(where, (row, len(lines)), f"column number {column}: {problem}") from error
 
 
-def _records(where: str, text: str, quoted: bool) -> Iterator[tuple[tuple[int, int], list[str]]]:
+def records(where: str, text: str, quoted: bool, mark: str = "\t") -> Iterator[tuple[Place, list[str]]]:
     """Yield row and line, and the cells, of every row that is not blank."""
     if not quoted:
         for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
-                yield (number, number), line.removesuffix("\r").split("\t")
+                yield (number, number), line.removesuffix("\r").split(mark)
         return
-    reader = csv.reader(io.StringIO(text, newline=""), dialect="excel-tab", strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     place = (1, 1)
     try:
         for cells in reader:
-            if cells:
+            if any(cell.strip() for cell in cells):
                 yield place, cells
             place = (place[0] + 1, reader.line_num + 1)
     except csv.Error as error:
-        cells = list(io.StringIO(text, newline=""))[place[1] - 1].split("\t")
+        cells = list(io.StringIO(text, newline=""))[place[1] - 1].split(mark)
         number = next((i for i, cell in enumerate(cells) if cell.startswith('"') and not _closes(cell)), 0)
         fault = f"a field begins with a quotation mark that does not close at its end ({error})"
         way = f"found {cells[number][:40]!r}; put the whole field in quotes and write the quotes inside it twice"
-        raise _fault(where, place, f"column number {number + 1}: {fault}, {way}") from error
+        raise fault(where, place, f"column number {number + 1}: {fault}, {way}") from error
 
 
 def _closes(cell: str) -> bool:

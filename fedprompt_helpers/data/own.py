@@ -1,0 +1,159 @@
+"""Your own data: tables in any usual form, found and read; what is odd about them is said, not passed over (chapter 1).
+
+A folder has one folder or one file a language, or files or one table with a column of languages; a table is TSV, CSV,
+JSON Lines, or what ``datasets`` saved to disk.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ..errors import FedPromptError
+from .readers import Place, Table, fault, fold
+from .tables import Asked, cells_of, is_saved, is_table, split_of, tidy
+
+
+class Source(NamedTuple):
+    """A table on disk, and the language and the split that its place says it is of, if it says so."""
+
+    path: Path
+    language: str | None
+    split: str | None
+
+
+class Row(NamedTuple):
+    """One example as it stands in a table."""
+
+    table: str
+    place: Place
+    cells: dict[str, str]  # by the names here
+
+
+def sources(root: Path, asked: Asked) -> tuple[list[Source], list[str]]:
+    """Find the tables under a path, and say which files are not read."""
+    found, unread = [], []
+    if root.is_file() or is_saved(root):
+        return [Source(root, None, None)], []
+    for path in sorted(root.iterdir()):
+        if path.name.startswith((".", "_")):
+            continue
+        name = path.name if path.is_dir() else path.stem
+        if is_table(path) or is_saved(path):
+            split, parts = split_of(name, asked), re.fullmatch(r"(.+)[._-]([^._-]+)", name)
+            if split or not parts or not (of := split_of(parts[2], asked)):
+                found.append(Source(path, None if split else name, split))
+            else:
+                found.append(Source(path, parts[1], of))
+        elif path.is_dir():
+            inside = [each for each in sorted(path.iterdir()) if not each.name.startswith((".", "_"))]
+            for each in inside:
+                split = split_of(each.stem if each.is_file() else each.name, asked)
+                if (is_table(each) or is_saved(each)) and (split or len(inside) == 1):
+                    found.append(Source(each, name, split))
+                else:
+                    unread.append(f"{name}/{each.name}")
+        else:
+            unread.append(path.name)
+    more = f" and {len(unread) - 10} more" if len(unread) > 10 else ""
+    return found, [f"not read: {', '.join(unread[:10])}{more}"] if unread else []
+
+
+def read(
+    root: Path, asked: Asked, wanted: Iterable[str] | None = None
+) -> tuple[dict[str, dict[str, Table]], dict[str, list[str]]]:
+    """Read the tables of some languages, or of all: by language and split, and what is to be said by language.
+
+    Raises
+    ------
+    FedPromptError
+        Naming file, row and line, what was found and what was expected.
+    """
+    found, said = sources(root, asked)
+    if not found:
+        names = "LANGUAGE/train.tsv, LANGUAGE.csv, or train.jsonl with a column of languages"
+        raise FedPromptError(f"no table in {str(root)!r}; expected {names}")
+    only = None if wanted is None else set(wanted)
+    notes: dict[str, list[str]] = defaultdict(list)
+    tables: dict[str, dict[str, Table]] = {}
+    for source in found:
+        if only is not None and source.language is not None and source.language not in only:
+            continue
+        remarks: list[str] = []
+        for row in rows(source, asked, remarks):
+            language = source.language or row.cells.get("language") or root.stem
+            split = source.split or row.cells.get("split") or "train"
+            if only is not None and language not in only:
+                continue
+            cells = {name: row.cells[name] for name in ("text", "label", "text_pair") if name in row.cells}
+            table = tables.setdefault(language, {}).get(split)
+            if table is None:
+                table = tables[language][split] = Table(row.table, {name: [] for name in cells}, [])
+            for name, values in table.columns.items():
+                values.append(cells[name])
+            table.places.append(row.place)
+        for language in [source.language] if source.language else list(tables):
+            notes[language] += [f"{source.path.name}: {remark}" for remark in remarks]
+    for language, splits in tables.items():
+        notes[language] += [*said, *odd_labels(splits.values())]
+    return tables, notes
+
+
+def languages(root: Path, asked: Asked) -> tuple[str, ...]:
+    """Name the languages that there are tables of; only a table with a column of languages has to be read for it."""
+    names = {source.language for source in sources(root, asked)[0]}
+    return tuple(sorted(set(read(root, asked)[0]) if None in names else names))  # type: ignore
+
+
+def rows(source: Source, asked: Asked, remarks: list[str]) -> Iterator[Row]:
+    """Read one table row by row, its columns named as here; say what was taken for what."""
+    where = f"{source.language}, {source.path.name}" if source.language else source.path.name
+    for name, place, given in cells_of(source.path, where, source.split, asked, remarks):
+        cells = {}
+        for ours, cell in given.items():
+            what = "label" if ours == "label" else "text" if ours.startswith("text") else ours
+            if "\0" in cell:
+                mend = "take it out, or save the file as UTF-8 (UTF-16 is full of them)"
+                raise fault(name, place, f"{what} {cell[:40]!r} has a NUL character; {mend}")
+            cells[ours] = cell.strip() if ours.startswith("text") else tidy(cell)
+            if not tidy(cell):
+                found = f"found {cell!r}; " * bool(cell.strip())
+                raise fault(name, place, f"the {what} is empty; {found}expected a {what}, or leave the row out")
+        if "split" in cells:
+            found, cells["split"] = cells["split"], split_of(cells["split"], asked)
+            if cells["split"] is None:
+                raise fault(name, place, f"unknown split {found!r}; name it by --split-names, as in test={found}")
+        yield Row(name, place, cells)
+
+
+def odd_labels(tables: Iterable[Table]) -> list[str]:
+    """Name labels that differ by case, or by the way a number is written, alone."""
+    labels = sorted({label for table in tables for label in table.columns["label"]})
+    alike = defaultdict(list)
+    for label in labels:
+        number = re.fullmatch(r"[+-]?\d+(\.\d*)?", label)
+        alike[float(label) if number else label.casefold()].append(label)
+    return [
+        f"labels {' and '.join(map(repr, group))} are taken for different classes; if they are one, write them alike"
+        for group in alike.values()
+        if len(group) > 1
+    ]
+
+
+def contradictions(table: Table) -> str:
+    """Say which texts of a table stand there more than once, and which of them with different labels."""
+    names = [name for name in table.columns if name != "label"]
+    seen: dict[tuple, list[int]] = defaultdict(list)
+    for i, row in enumerate(zip(*(table.columns[name] for name in names), strict=True)):
+        seen[tuple(map(fold, row))].append(i)
+    again = [at for at in seen.values() if len(at) > 1]
+    labels = table.columns["label"]
+    at_odds = [at for at in again if len({labels[i] for i in at}) > 1]
+    if not again:
+        return ""
+    said = f"{len(again)} texts of {table.where} come more than once"
+    if at_odds:
+        first = " and ".join(f"row {table.places[i][0]} ({labels[i]})" for i in at_odds[0][:2])
+        said += f", {len(at_odds)} of them with different labels, such as {first}"
+    return said
