@@ -39,15 +39,14 @@ _HOME = {
     "plots": ("plot_rounds", "plot_partition"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
-__all__ = [*_MODULE, "widgets"]
+__all__ = [*_MODULE]
 
 
 def __getattr__(name: str):
     """Load a public name from the module that has it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(__all__)}")
-    module = importlib.import_module(f".{_MODULE.get(name, name)}", __name__)
-    globals()[name] = module if name == "widgets" else getattr(module, name)
+    globals()[name] = getattr(importlib.import_module(f".{_MODULE[name]}", __name__), name)
     return globals()[name]
 
 

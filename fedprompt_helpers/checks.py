@@ -58,7 +58,10 @@ def check(config: Any, defaults: dict[str, Any]) -> None:
         need = "a Dirichlet partition needs a finite concentration above 0, for example 0.5"
         raise FedPromptError(f"alpha (--alpha) is {found}; {need}")
     if partition == "mapping":
-        check_mapping(data.mapping, data.languages)
+        _check_mapping(data.mapping, data.languages)
+        if config.clients != len(data.mapping):
+            what = f"{config.clients} clients for {len(data.mapping)} groups"
+            raise FedPromptError(f"{what}: each group of the mapping is one client; leave clients out")
     own = [f"{name}='local'" for name in ("head", "prompt") if values[name] == "local"]
     by_distance = values["aggregation"] == "fedavg-distance"
     if not (by_distance or own or config.training.personal_epochs):
@@ -79,8 +82,8 @@ def check(config: Any, defaults: dict[str, Any]) -> None:
         )
 
 
-def check_mapping(mapping: Sequence[Sequence[str]] | None, languages: Sequence[str]) -> list[list[str]]:
-    """Return a mapping of clients to languages as lists, if it names each language just once."""
+def _check_mapping(mapping: Sequence[Sequence[str]] | None, languages: Sequence[str]) -> None:
+    """Check that a mapping of clients to languages names each language just once."""
     if not mapping:
         raise FedPromptError("the partition 'mapping' needs a mapping: for each client, the languages that it holds")
     named = Counter(name for group in mapping for name in group)
@@ -90,4 +93,3 @@ def check_mapping(mapping: Sequence[Sequence[str]] | None, languages: Sequence[s
     if wrong or not all(mapping):
         what = f"names {wrong[0]} {named[wrong[0]]} times" if wrong else "has a client without a language"
         raise FedPromptError(f"the mapping {what}; name each language once, and at least one for each client")
-    return [list(group) for group in mapping]

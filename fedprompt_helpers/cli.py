@@ -202,17 +202,16 @@ def show_partition(
     config = configuration("pocket", given | {"partition": scheme})
     import pandas as pd
 
-    from .data.partition import counts, partition
-    from .data.tasks import load_task
+    from .data.partition import counts, deal
+    from .data.tasks import load
     from .plots import plot_partition
 
-    data = config.data
-    loaded = load_task(data.task, data.languages, seed=config.seed, train_size=data.train_size, data_dir=data.data_dir)
-    parts = partition(loaded, scheme, clients=data.clients, alpha=data.alpha, mapping=data.mapping, seed=config.seed)
+    loaded = load(config)
+    parts, languages = deal(loaded, config), loaded.languages
     for note in loaded.notes:
         print(f"note: {note}", file=sys.stderr)
-    names, held = {"label": list(loaded.labels), "language": list(data.languages)}, counts(parts, loaded, "language")
-    clients, shown = [f"{i}: {','.join(pd.Index(data.languages)[row > 0])}" for i, row in enumerate(held)], []
+    names, held = {"label": list(loaded.labels), "language": list(languages)}, counts(parts, loaded, "language")
+    clients, shown = [f"{i}: {','.join(pd.Index(languages)[row > 0])}" for i, row in enumerate(held)], []
     for kind in dict.fromkeys((by, "language")):
         table = counts(parts, loaded, kind)
         frame = pd.DataFrame(table, clients, names[kind]).rename_axis(columns="client")

@@ -3,7 +3,6 @@
 import functools
 import json
 from collections.abc import Iterable
-from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +10,8 @@ import torch
 import xxhash
 
 from .config import PROMPT_METHODS, Model, RunConfig
-from .data.partition import partition
-from .data.tasks import Task, load_task, majority_accuracy, own_labels, task_labels
+from .data.partition import deal
+from .data.tasks import Task, load, majority_accuracy, own_labels, task_labels
 from .errors import FedPromptError
 from .model.backbones import load_backbone
 from .model.devices import choose_device, compute_dtype
@@ -68,25 +67,14 @@ def texts(config: RunConfig, client: int, labels: Labels) -> tuple[Task, list]:
         whole, parts = _everything(config, labels)
         return whole, parts if pooled else [parts[client]]
     held = [name for name in data.languages if name in config.client_languages[client]]
-    task = _load(config, held, [name for name in data.unseen if name in scored_by(config, client)], labels)
+    task = load(config, held + [name for name in data.unseen if name in scored_by(config, client)], labels)
     return task, [task.data[name]["train"] for name in held]
 
 
 @functools.lru_cache(maxsize=1)
 def _everything(config: RunConfig, labels: Labels) -> tuple[Task, list]:
-    data = config.data
-    whole = _load(config, data.languages, data.unseen, labels)
-    seen = Task(whole.name, data.languages, whole.labels, whole.data, whole.notes)
-    given = {"clients": config.clients, "alpha": data.alpha, "mapping": data.mapping, "seed": config.seed}
-    return whole, partition(seen, data.partition, **given)
-
-
-def _load(config: RunConfig, languages: Iterable[str], unseen: Iterable[str], labels: Labels) -> Task:
-    data, languages = config.data, list(languages)
-    options = data.model_dump(include={"draw", "dev_share", "train_size", "dev_size", "text_field", "data_dir"})
-    if data.label_budget:
-        options["label_budget"] = [n for name, n in zip(data.languages, cycle(data.label_budget)) if name in languages]
-    return load_task(data.task, languages, unseen=unseen, seed=config.seed, labels=labels, **options)
+    whole = load(config, labels=labels)
+    return whole, deal(whole, config)
 
 
 def known_labels(config: RunConfig, client: int) -> Labels:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from book.research.store import Store
-from book.widgets.bill_calculator import HERE, WIDTHS, bill, bill_calculator
+from book.widgets.base import read
+from book.widgets.bill_calculator import WIDTHS, bill, bill_calculator
 from fedprompt_helpers.config import CHOICES, METHODS
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.model.counting import count_without_weights
-from fedprompt_helpers.widgets.base import read
 from tests.pages import Page, needs_node, node
 
 pytestmark = pytest.mark.slow
@@ -110,7 +110,7 @@ SETTINGS = [
 @needs_node
 def test_the_formula_in_javascript_is_the_one_in_python(counts):
     cases = [[counts[b][m], counts[b]["full"], c, r, int(s), WIDTHS[p]] for b, m, c, r, p, s in SETTINGS]
-    found = node(read("bill_formula.js", HERE) + "console.log(JSON.stringify(INPUT.map(x => bill(...x))));", cases)
+    found = node(read("bill_formula.js") + "console.log(JSON.stringify(INPUT.map(x => bill(...x))));", cases)
     assert len(found) == len(cases)
     for case, result in zip(cases, found, strict=True):
         assert result == pytest.approx(bill(*case), rel=1e-15)  # beyond 2**53 JavaScript rounds

@@ -15,9 +15,10 @@ from datasets import ClassLabel, Dataset, Features, Value
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedprompt_helpers.config import RunConfig
 from fedprompt_helpers.data import loading
 from fedprompt_helpers.data.corpora import CORPORA, SPLITS, Corpus
-from fedprompt_helpers.data.draws import Draw, deal
+from fedprompt_helpers.data.draws import deal
 from fedprompt_helpers.data.readers import read_table
 from fedprompt_helpers.data.tasks import available_languages, load_task
 from fedprompt_helpers.errors import FedPromptError
@@ -509,7 +510,7 @@ def lingala(rows=(608, 87, 175), names=TOPICS, shift=0):
 
 def load_hub(name, language, **changes):
     corpus = CORPORA[name].model_copy(update=changes)
-    labels, source, parts = loading.load(corpus, {language: Draw()}, None, None, (), None)
+    labels, source, parts = loading.load(corpus, RunConfig(task=name, languages=[language]), [language], None)
     part = next(parts)
     return labels, source, (part.language, part.splits, part.notes)
 

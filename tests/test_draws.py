@@ -134,7 +134,7 @@ def test_translations_of_a_pair_are_on_one_side_in_every_language(tmp_path):
 
 
 def test_a_budget_that_cannot_be_had_is_said(mirror, tmp_path):
-    with pytest.raises(FedPromptError, match="label_budget is 0; it must be 1 or more"):
+    with pytest.raises(FedPromptError, match="label_budget is 0; it must be greater than or equal to 1"):
         load(mirror, label_budget=0)
     labels = [x for _ in range(30) for x in CORPORA["xnli"].labels]
     (tmp_path / "sw").mkdir()

@@ -12,8 +12,8 @@ from book.research import explorer
 from book.research.explorer import HERE, MEASURES, explorer_data, majority_macro_f1, results_explorer, sweep_data
 from book.research.results import half_interval, table
 from book.research.sweeps import has_record, read_sweep
+from book.widgets.base import read
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.widgets.base import read
 from tests.pages import Page, needs_node, node
 
 pytestmark = pytest.mark.slow

@@ -146,7 +146,7 @@ def test_notes_name_missing_classes_and_the_version(everything):
         ({"name": "intens"}, "unknown task 'intens'.*intents"),
         ({"name": "intents", "languages": ["en", "eus"]}, "unknown language 'eus'; nearest: .*eu"),
         ({"name": "intents", "languages": ["de-CH"]}, "unknown language 'de-CH'; nearest: .*de"),
-        ({"name": "intents", "languages": ["en", "cy", "en"]}, "given twice: en"),
+        ({"name": "intents", "languages": ["en", "cy", "en"]}, "'en' is given twice"),
         ({"name": "intents", "languages": "en"}, r"write \['en'\]"),
         ({"name": "intents", "languages": []}, "no language given"),
         ({"name": "intents", "train_size": 0}, "train_size is 0"),

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
+from book.widgets.tokenizer_explorer import cut, tokenizer_explorer
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.model.pocket import load_tokenizer, pocket_folder
-from fedprompt_helpers.widgets.tokenizer_explorer import cut, tokenizer_explorer
 from tests.pages import Page
 from tests.sentences import BOOK, WATER
 

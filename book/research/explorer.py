@@ -16,9 +16,9 @@ from scipy import stats
 from book.research.results import scores
 from book.research.store import Store, open_store
 from book.research.sweeps import Sweep, grid_fields, has_record
+from book.widgets.base import inline_widget
 from fedprompt_helpers.errors import FedPromptError, check_choice
 from fedprompt_helpers.plots import PALETTE
-from fedprompt_helpers.widgets.base import inline_widget
 
 HERE = Path(__file__).resolve().parent
 MEASURES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}

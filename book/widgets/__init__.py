@@ -1,6 +1,15 @@
-"""Widgets of one chapter each: chapter 4 plays rounds, chapter 9 reckons what a federation sends."""
+"""Functions that each give an interactive ``IPython.display.HTML``: for a notebook and a stored page, offline.
+
+Chapter 1 cuts commands into tokens, chapter 3 deals examples, chapter 4 plays rounds, chapter 9 reckons what is sent.
+"""
 
 from .bill_calculator import bill_calculator
+from .partition_explorer import partition_explorer
 from .round_player import round_player
+from .tokenizer_explorer import tokenizer_explorer
 
-__all__ = ["bill_calculator", "round_player"]
+__all__ = ["bill_calculator", "partition_explorer", "round_player", "tokenizer_explorer"]
+
+
+def __getattr__(name: str):
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; widgets: {', '.join(__all__)}")

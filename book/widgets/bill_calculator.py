@@ -1,15 +1,14 @@
 """A calculator of what a federation sends; its formula, ``bill``, stands once more in ``bill_formula.js``."""
 
 import tempfile
-from pathlib import Path
 
 from IPython.display import HTML
 
 from fedprompt_helpers.config import METHODS
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.widgets.base import inline_widget
 
-HERE = Path(__file__).resolve().parent
+from .base import inline_widget
+
 WIDTHS = {"float32": (4, 4), "float16": (2, 2), "int8": (2, 1)}  # bytes of a number, down and up, by precision
 # Sizes of FacebookAI/xlm-roberta-large, from its config.json (Conneau et al. 2020: 24 layers, 1024 wide, 550 M).
 _LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
@@ -60,4 +59,4 @@ def bill_calculator(*, num_labels: int = 12, virtual_tokens: int = 8, clients: i
     places = {"clients": clients, "rounds": rounds, "limit": _LIMIT, "labels": num_labels, "tokens": virtual_tokens}
     places |= {"rows": rows, "widths": [{"name": name} for name in WIDTHS]}
     data = {"counts": counts, "widths": WIDTHS, "limit": _LIMIT}
-    return inline_widget("fp-bill", "bill_calculator", data, formula="bill_formula.js", folder=HERE, **places)
+    return inline_widget("fp-bill", "bill_calculator", data, formula="bill_formula.js", **places)

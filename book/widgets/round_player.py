@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,9 +10,9 @@ from scipy.spatial.distance import pdist
 
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.plots import PALETTE
-from fedprompt_helpers.widgets.base import inline_widget
 
-HERE = Path(__file__).resolve().parent
+from .base import inline_widget
+
 _SIZE, _EDGE = np.array([340, 270]), 34  # of each of the two pictures, and the margin that stays free
 _RIGHT, _FLOOR, _RISE = 326, 236, 226  # where the accuracies end, where 0 lies, and how far above it 1
 _MARKS = ("M-5,0a5,5,0,1,0,10,0a5,5,0,1,0,-10,0Z", "M-4.5,-4.5h9v9h-9Z", "M0,-6.4L6.4,0,0,6.4,-6.4,0Z",
@@ -104,4 +103,4 @@ def round_player(rounds: Sequence[Mapping], *, start: np.ndarray, majority: Mapp
     places = {"clients": clients, "languages": languages, "looks": looks.values(), "ticks": ticks, "table": numbers}
     places |= {"trail": "L".join(trail), "first": trail[0], "before": trail[-2], "here": trail[-1], "count": count}
     places |= {"shown": f"{data['share']:.0%}", "share": ""}
-    return inline_widget("fp-play", "round_player", data, folder=HERE, **places)
+    return inline_widget("fp-play", "round_player", data, **places)

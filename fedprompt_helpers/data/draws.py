@@ -20,12 +20,12 @@ WELLER_ROWS = 10_000
 class Draw(NamedTuple):
     """How many labels of a language are used, and which; see ``load_task``."""
 
-    seed: int = 0
-    draw: str = "natural"
-    train_size: int | None = None
-    dev_size: int | None = None
-    label_budget: int | None = None
-    dev_share: float = 0.25
+    seed: int
+    draw: str
+    train_size: int | None
+    dev_size: int | None
+    label_budget: int | None
+    dev_share: float
 
     def rng(self, *words: str) -> random.Random:
         """Give the random numbers of one purpose, which no other purpose and no other language shares."""

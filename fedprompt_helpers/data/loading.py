@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
+from ..config import RunConfig
 from ..errors import FedPromptError
 from .corpora import Corpus
 from .draws import Draw, choose, complete, digest
@@ -15,7 +17,7 @@ MOST_LABELS = 10_000  # more than this are texts taken for labels, and are refus
 Files = dict[str, dict[str, Table]]  # by language and split
 
 
-def find_folder(corpus: Corpus, data_dir: Path | None) -> Path | None:
+def find_folder(corpus: Corpus, data_dir: str | Path | None) -> Path | None:
     """Return the folder to read a corpus from, or None for the hub; FEDPROMPT_DATA without the corpus leaves it to it.
 
     `data_dir` and, next, FEDPROMPT_DATA name the folder of several corpora or that of the one.
@@ -53,7 +55,7 @@ def _languages_in(corpus: Corpus, folder: Path) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def languages(corpus: Corpus, data_dir: Path | None) -> tuple[str, ...]:
+def languages(corpus: Corpus, data_dir: str | Path | None) -> tuple[str, ...]:
     """Return the languages that there are files of, or those on the hub."""
     folder = find_folder(corpus, data_dir)
     return tuple(corpus.rows) if folder is None or corpus.packaged else _languages_in(corpus, folder)
@@ -70,33 +72,34 @@ class Loaded(NamedTuple):
 
 
 def load(
-    corpus: Corpus, draws: dict[str, Draw], data_dir: Path | None, text_field: str | None,
-    unseen: Sequence[str], given: Sequence[str] | None,
-) -> tuple[tuple[str, ...], str, Iterator[Loaded]]:  # fmt: skip
-    """Return the labels of a corpus, where it is from, and its languages, loaded one by one to save memory."""
-    folder = find_folder(corpus, data_dir)
-    files = {} if folder is None else {name: _read(corpus, folder, name, name in unseen) for name in draws}
-    labels = corpus.labels or _own_labels(files, unseen, given)
+    corpus: Corpus, config: RunConfig, languages: Sequence[str], given: Sequence[str] | None
+) -> tuple[tuple[str, ...], str, Iterator[Loaded]]:
+    """Return the labels of a corpus, where it is from, and some languages, loaded one by one to save memory."""
+    data, folder = config.data, find_folder(corpus, config.data.data_dir)
+    budgets = dict(zip(data.languages, cycle(data.label_budget or (None,))))
+    files = {} if folder is None else {name: _read(corpus, folder, name, name in data.unseen) for name in languages}
+    labels = corpus.labels or _own_labels(files, data.unseen, given)
     if given is not None and set(given) != set(labels):
         raise FedPromptError(f"labels are given, but task {corpus.task!r} has others of its own; leave them out")
     for table in [table for tables in files.values() for table in tables.values()]:
         table.check_labels(labels)
     source = "this package" if corpus.packaged else "local files" if folder else f"the hub, {corpus.hub}"
-    field = text_field or next(iter(corpus.fields), None)
+    field = data.text_field or next(iter(corpus.fields), None)
 
     def part(language: str) -> Loaded:
         if folder is None:
             splits = _download(corpus, language)
         else:
             splits = {split: table.columns for split, table in files.pop(language).items()}
-        only_tested, notes, whole = language in unseen, [], digest(language, splits)
+        only_tested, notes, whole = language in data.unseen, [], digest(language, splits)
+        draw = Draw(config.seed, data.draw, data.train_size, data.dev_size, budgets.get(language), data.dev_share)
         sizes = dict(zip(corpus.reads, corpus.rows.get(language, ()), strict=False))
         if sizes and not only_tested and sizes != {split: len(rows["label"]) for split, rows in splits.items()}:
             listed = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
             notes = [f"{language}: the whole corpus has {listed} rows"]
         if only_tested and "test" in splits:
             splits |= {split: take(splits["test"], []) for split in ("train", "dev")}
-        notes += complete(corpus, language, splits, draws[language])
+        notes += complete(corpus, language, splits, draw)
         if field:
             splits = {split: _compose(columns, corpus.fields[field]) for split, columns in splits.items()}
         if only_tested:
@@ -106,10 +109,10 @@ def load(
         else:
             seen = {*splits["train"]["label"], *splits["dev"]["label"]}
             notes += remarks(language, splits, labels)
-            notes += choose(corpus, language, splits, draws[language])
+            notes += choose(corpus, language, splits, draw)
         return Loaded(language, splits, tuple(label for label in labels if label in seen), whole, notes)
 
-    return labels, f"{corpus.title}, from {source}{f'; text: {field}' if field else ''}", map(part, draws)
+    return labels, f"{corpus.title}, from {source}{f'; text: {field}' if field else ''}", map(part, languages)
 
 
 def _compose(columns: Columns, names: Sequence[str]) -> Columns:
@@ -117,7 +120,7 @@ def _compose(columns: Columns, names: Sequence[str]) -> Columns:
     return {"text": [" ".join(filter(None, row)) for row in cells], "label": columns["label"]}
 
 
-def own_labels(corpus: Corpus, languages: Sequence[str], data_dir: Path | None) -> tuple[str, ...]:
+def own_labels(corpus: Corpus, languages: Sequence[str], data_dir: str | Path | None) -> tuple[str, ...]:
     """Return the labels of the training files of some languages, sorted."""
     folder = find_folder(corpus, data_dir) or Path()
     return _own_labels({name: _read(corpus, folder, name, False) for name in languages}, (), None)

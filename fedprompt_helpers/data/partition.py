@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -12,18 +11,16 @@ import numpy as np
 from datasets import Dataset, concatenate_datasets
 from flwr_datasets.partitioner import DirichletPartitioner, IidPartitioner, NaturalIdPartitioner
 
-from ..checks import check_mapping
-from ..config import SCHEMES
+from ..config import RunConfig
 from ..errors import FedPromptError, check_choice
 from .tasks import Task
 
 MOST_CLIENTS = 100_000  # more than this are a mistake, and are refused before memory is asked for
-Mapping = Sequence[Sequence[str]]  # for each client the languages that it holds
 
 
 def partition(
     task: Task, scheme: str = "language", *, clients: int | None = None, alpha: float | None = None,
-    mapping: Mapping | None = None, seed: int = 0,
+    mapping: Sequence[Sequence[str]] | None = None, seed: int = 0,
 ) -> list[Dataset]:  # fmt: skip
     """Deal the training examples of a task, with a column ``language``, to clients; each goes to exactly one.
 
@@ -46,39 +43,14 @@ def partition(
     seed : int
         Governs the order and the draw; 0 or more.
     """
-    check_choice("partition", scheme, SCHEMES)
-    groups = check_mapping(mapping, task.languages) if scheme == "mapping" else [[name] for name in task.languages]
-    clients = len(groups) if clients is None else clients
-    _check(task, scheme, clients, alpha, mapping, seed)
-    if scheme in ("language", "mapping") and (
-        clients % len(groups) or (scheme == "mapping" and clients != len(groups))
-    ):
-        what, rule = "groups", "each group of the mapping is one client; leave clients out"
-        if scheme == "language":
-            what, rule = "languages", "each has one client, or several; leave clients out, or take another partition"
-        raise FedPromptError(f"{clients} clients for {len(groups)} {what}: {rule}")
-    try:
-        # Progress bars for milliseconds of work, and a warning at each new draw.
-        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings(action="ignore"):
-            parts = _deal(task, scheme, groups, clients, alpha, seed)
-    except ValueError as error:
-        what = f"{clients} clients at alpha {alpha} leave a client without examples"
-        raise FedPromptError(f"{what}; raise alpha, use fewer clients, or take another seed") from error
-    return [part.remove_columns([c for c in ("client", "both") if c in part.column_names]) for part in parts]
+    asked = {"partition": scheme, "clients": clients, "alpha": alpha, "mapping": mapping, "seed": seed}
+    return deal(task, RunConfig(languages=task.languages, **asked))
 
 
-def _check(task: Task, scheme: str, clients: int, alpha: float | None, mapping: Mapping | None, seed: int) -> None:
-    """Check what is asked for, before any row is copied."""
-    if not isinstance(clients, int | np.integer) or clients < 1:
-        raise FedPromptError(f"clients is {clients!r}; it must be a whole number of at least 1, for example 5")
-    if seed < 0:
-        raise FedPromptError(f"seed is {seed}; it must be 0 or more")
-    dirichlet, given = scheme.startswith("dirichlet"), f"but the partition is {scheme!r}; leave it out or choose"
-    if alpha is not None and not dirichlet:
-        raise FedPromptError(f"alpha is {alpha}, {given} a Dirichlet one")
-    if mapping and scheme != "mapping":
-        raise FedPromptError(f"a mapping is given, {given} mapping")
-    sizes = {language: len(task.data[language]["train"]) for language in task.languages}
+def deal(task: Task, config: RunConfig) -> list[Dataset]:
+    """Deal the training examples of a task as a configuration says; see ``partition``."""
+    clients, alpha = config.clients, config.data.alpha
+    sizes = {language: len(task.data[language]["train"]) for language in config.data.languages}
     if clients > sum(sizes.values()):
         what = f"{clients} clients for {sum(sizes.values())} training examples"
         raise FedPromptError(f"{what}: some client would hold nothing; use fewer clients or more data")
@@ -86,12 +58,20 @@ def _check(task: Task, scheme: str, clients: int, alpha: float | None, mapping: 
         raise FedPromptError(f"clients is {clients}; it must be at most {MOST_CLIENTS:,}: use fewer clients")
     if empty := [language for language, size in sizes.items() if not size]:
         raise FedPromptError(f"no training examples in {', '.join(empty)}: leave the language out of the task")
-    if dirichlet and (not isinstance(alpha, int | float) or not 0 < alpha < math.inf):
-        raise FedPromptError(f"alpha is {alpha!r}; a Dirichlet concentration must be above 0, for example 0.5")
+    try:
+        # Progress bars for milliseconds of work, and a warning at each new draw.
+        with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings(action="ignore"):
+            parts = _parts(task, config)
+    except ValueError as error:
+        what = f"{clients} clients at alpha {alpha} leave a client without examples"
+        raise FedPromptError(f"{what}; raise alpha, use fewer clients, or take another seed") from error
+    return [part.remove_columns([c for c in ("client", "both") if c in part.column_names]) for part in parts]
 
 
-def _deal(task: Task, scheme: str, groups: Mapping, clients: int, alpha: float | None, seed: int) -> list[Dataset]:
-    natural, held = scheme in ("language", "mapping"), [(name, task.data[name]["train"]) for name in task.languages]
+def _parts(task: Task, config: RunConfig) -> list[Dataset]:
+    scheme, groups, clients, seed = config.data.partition, config.client_languages, config.clients, config.seed
+    natural = scheme in ("language", "mapping")
+    held = [(name, task.data[name]["train"]) for name in config.data.languages]
     dataset = concatenate_datasets([part.add_column("language", [name] * len(part)) for name, part in held])
     if clients != len(groups) or not natural:
         # The partitioners below cut runs of rows. The pooled rows come language by language: shuffle them first, or
@@ -111,9 +91,8 @@ def _deal(task: Task, scheme: str, groups: Mapping, clients: int, alpha: float |
         if column == "both":
             pairs = zip(dataset["language"][:], dataset["label"][:], strict=True)
             dataset = dataset.add_column(column, [f"{language} {label}" for language, label in pairs])
-        partitioner = DirichletPartitioner(
-            clients, partition_by=column, alpha=float(alpha or 0), min_partition_size=1, self_balancing=False, seed=seed
-        )
+        options = {"alpha": config.data.alpha or 0, "min_partition_size": 1, "self_balancing": False, "seed": seed}
+        partitioner = DirichletPartitioner(clients, partition_by=column, **options)
     partitioner.dataset = dataset
     parts = [partitioner.load_partition(i) for i in range(clients)]
     return sorted(parts, key=lambda part: part["client"][0]) if natural else parts

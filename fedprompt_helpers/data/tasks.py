@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import CHOICES, RunConfig
+from ..config import RunConfig
 from ..errors import FedPromptError, check_choice
 from . import loading
 from .corpora import CORPORA, SPLITS, Corpus
-from .draws import Draw
 from .readers import Columns
 
 if TYPE_CHECKING:
@@ -46,12 +45,12 @@ def task_labels(name: str) -> tuple[str, ...] | None:
 
 def own_labels(name: str, languages: Sequence[str], data_dir: str | Path | None = None) -> tuple[str, ...]:
     """Return the labels of the training files of some languages, sorted: what one client knows of own data."""
-    return loading.own_labels(_corpus(name), languages, None if data_dir is None else Path(data_dir))
+    return loading.own_labels(_corpus(name), languages, data_dir)
 
 
 def available_languages(name: str, data_dir: str | Path | None = None) -> tuple[str, ...]:
     """Return the languages of a task: those that a local folder has files of, else those on the hub."""
-    return loading.languages(_corpus(name), None if data_dir is None else Path(data_dir))
+    return loading.languages(_corpus(name), data_dir)
 
 
 def check_text_field(name: str, text_field: str | None) -> None:
@@ -65,11 +64,11 @@ def check_text_field(name: str, text_field: str | None) -> None:
         check_choice("text_field", text_field, fields)
 
 
-def check_languages(config: RunConfig) -> None:
-    """Check, before anything is loaded, that the task has the languages and the text that are asked for."""
+def check_languages(config: RunConfig, languages: Sequence[str] = ()) -> None:
+    """Check, before anything is loaded, that the task has the text and the languages, by default all of them."""
     check_text_field(config.data.task, config.data.text_field)
     available = available_languages(config.data.task, config.data.data_dir)
-    for language in config.data.languages + config.data.unseen:
+    for language in languages or config.data.languages + config.data.unseen:
         check_choice("language", language, available)
 
 
@@ -108,37 +107,23 @@ def load_task(
         For own data: the label set, where it is known from elsewhere, such as from all clients together.
     """
     check_text_field(name, text_field)
-    check_choice("draw", draw, CHOICES["draw"])
-    folder = None if data_dir is None else Path(data_dir)
-    offered = available_languages(name, folder)
     if isinstance(languages, str):
         raise FedPromptError(f"languages must be a list of codes; write [{languages!r}], not {languages!r}")
-    unseen = tuple(unseen)
-    chosen = (offered if languages is None else tuple(languages)) + unseen
-    for language in chosen:
-        check_choice("language", language, offered)
-    if not chosen:
-        raise FedPromptError(f"no language given; choose some of: {', '.join(offered)}")
-    if repeated := [language for language, times in Counter(chosen).items() if times > 1]:
-        raise FedPromptError(f"language given twice: {', '.join(repeated)}; name each language once")
-    for what, size in (("train_size", train_size), ("dev_size", dev_size)):
-        if size is not None and size < 1:
-            raise FedPromptError(f"{what} is {size}; it must be 1 or more, or None for all examples")
-    budgets = [label_budget] * len(chosen) if isinstance(label_budget, int | None) else list(label_budget)
-    if any(size is not None and size < 1 for size in budgets):
-        raise FedPromptError(f"label_budget is {label_budget}; it must be 1 or more, or None for all examples")
-    if len(budgets) == 1:
-        budgets *= len(chosen)
-    if len(budgets) < len(chosen) - len(unseen):
-        raise FedPromptError(
-            f"label_budget has {len(budgets)} numbers for {len(chosen)} languages; give one, or each its own"
-        )
-    draws = {
-        x: Draw(seed, draw, train_size, dev_size, n, dev_share)
-        for x, n in zip(chosen, [*budgets, *[None] * len(unseen)], strict=False)
-    }
-    known, source, parts = loading.load(CORPORA[name], draws, folder, text_field, unseen, labels)
-    task = Task(name, chosen, known, {}, {}, {}, (source,))
+    folder = None if data_dir is None else str(data_dir)
+    config = RunConfig(
+        task=name, unseen=unseen, seed=seed, draw=draw, dev_share=dev_share,
+        languages=available_languages(name, folder) if languages is None else languages, label_budget=label_budget,
+        train_size=train_size, dev_size=dev_size, data_dir=folder, text_field=text_field,
+    )  # fmt: skip
+    return load(config, labels=labels)
+
+
+def load(config: RunConfig, languages: Sequence[str] = (), labels: Sequence[str] | None = None) -> Task:
+    """Load the task of a configuration, or some of its languages alone; see ``load_task``."""
+    name, chosen = config.data.task, tuple(languages) or config.data.languages + config.data.unseen
+    check_languages(config, chosen)
+    known, source, parts = loading.load(CORPORA[name], config, chosen, labels)
+    task = Task(name, chosen, known, {}, notes=(source,))
     for part in parts:
         task.data[part.language] = _datasets(part.splits, known)
         task.label_sets[part.language], task.sources[part.language] = part.label_set, part.source

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from IPython.display import HTML
 
-from ..data.partition import counts, mean_total_variation, partition
-from ..data.tasks import Task
-from ..errors import FedPromptError
-from ..plots import PALETTE
+from fedprompt_helpers.data.partition import counts, mean_total_variation, partition
+from fedprompt_helpers.data.tasks import Task
+from fedprompt_helpers.errors import FedPromptError
+from fedprompt_helpers.plots import PALETTE
+
 from .base import inline_widget
 
 ALPHAS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)  # in about equal steps on a log scale

@@ -1,16 +1,20 @@
 """See how a tokenizer cuts commands, language by language."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from IPython.display import HTML
-from transformers import PreTrainedTokenizerBase
 
-from ..errors import FedPromptError
-from ..plots import PALETTE
+from fedprompt_helpers.errors import FedPromptError
+from fedprompt_helpers.plots import PALETTE
+
 from .base import inline_widget
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
-def cut(tokenizer: PreTrainedTokenizerBase, text: str) -> dict:
+
+def cut(tokenizer: "PreTrainedTokenizerBase", text: str) -> dict:
     """Cut a text: ``text``, ``pieces``, how many ``words`` stand between spaces, and ``characters`` of Unicode.
 
     For each token, but those of start and end, its piece as text, its number, and which word it belongs to, from 0.
@@ -31,7 +35,7 @@ def cut(tokenizer: PreTrainedTokenizerBase, text: str) -> dict:
 
 
 def tokenizer_explorer(
-    tokenizer: PreTrainedTokenizerBase, commands: Mapping[str, Mapping], *, names: Mapping[str, str] | None = None
+    tokenizer: "PreTrainedTokenizerBase", commands: Mapping[str, Mapping], *, names: Mapping[str, str] | None = None
 ) -> HTML:
     """Show the tokens of a command as boxes, one colour a word, with a choice of language and command.
 

@@ -9,7 +9,7 @@ from string import Template
 
 from IPython.display import HTML
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 
 
 def read(name: str, folder: Path = HERE) -> str:
