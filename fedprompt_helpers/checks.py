@@ -23,13 +23,20 @@ READ_WHERE = {
     "alpha": ("partition", DIRICHLET),
     "mapping": ("partition", ("mapping",)),
     "head_start": ("head", ("shared",)),
+    "columns": ("task", ("own",)),
+    "split_names": ("task", ("own",)),
+    "quotes": ("task", ("own",)),
 }
+# What the columns and splits of own data are called here.
+COLUMNS, SPLITS = ("text", "text_pair", "label", "language", "split"), ("train", "dev", "test")
 
 
 def check(config: Any, defaults: dict[str, Any]) -> None:
     """Check a ``config.RunConfig`` as a whole."""
     data, values = config.data, config.flat()
     languages, partition = len(data.languages), data.partition
+    for option, known in (("columns", COLUMNS), ("split_names", SPLITS)):
+        named(option, values[option], known)
     if not languages:
         raise FedPromptError("no language given; name at least one, for example --languages en,cy")
     for name, times in Counter(data.languages + data.unseen).items():
@@ -93,3 +100,14 @@ def _check_mapping(mapping: Sequence[Sequence[str]] | None, languages: Sequence[
     if wrong or not all(mapping):
         what = f"names {wrong[0]} {named[wrong[0]]} times" if wrong else "has a client without a language"
         raise FedPromptError(f"the mapping {what}; name each language once, and at least one for each client")
+
+
+def named(option: str, given: str | None, known: Sequence[str]) -> dict[str, str]:
+    """Read what is called otherwise in own data: ``"text=tweet,label=mood"`` is text to tweet, label to mood."""
+    found = {}
+    for part in given.split(",") if given else ():
+        ours, _, theirs = (word.strip() for word in part.partition("="))
+        if not theirs:
+            raise FedPromptError(f"{option} has {part!r}; expected NAME=ITS NAME IN THE FILES, as in {known[0]}=mine")
+        found[check_choice(f"name in {option}", ours, known)] = theirs
+    return found

@@ -81,7 +81,7 @@ def known_labels(config: RunConfig, client: int) -> Labels:
     """Return the labels that a client knows: those of the task, or of its own training files."""
     data, alone = config.data, config.natural and nodes(config) == config.clients
     held = config.client_languages[client] if alone else data.languages
-    return task_labels(data.task) or own_labels(data.task, held, data.data_dir)
+    return task_labels(data.task) or own_labels(config, held)
 
 
 def about(config: RunConfig, client: int, labels: Labels) -> dict:

@@ -39,11 +39,14 @@ class Group(BaseModel, frozen=True, extra="forbid", strict=True):
 class Data(Group, frozen=True):
     """Which examples there are, and who holds them (chapter 3)."""
 
-    task: Literal["intents", "masakhanews", "xnli", "xglue-nc", "sib200", "afrisenti", "tsv"] = Field(
+    task: Literal["intents", "masakhanews", "xnli", "xglue-nc", "sib200", "afrisenti", "own"] = Field(
         "intents", description="The task; `fedprompt tasks` lists them."
     )
     languages: tuple[str, ...] = Field(("en", "de", "cy", "ga", "is"), description="The languages, one client each.")
     data_dir: str | None = Field(None, description="Folder of the task's files; else $FEDPROMPT_DATA, then the hub.")
+    columns: str | None = Field(None, description="Of own data: what columns are called, as in text=tweet,label=mood.")
+    split_names: str | None = Field(None, description="Of own data: what splits are called, as in dev=eval.")
+    quotes: Literal["auto", "always", "never"] = Field("auto", description="Of own data: do quotes enclose a field?")
     text_field: str | None = Field(None, description="Which text is read, where there are several.")
     label_budget: tuple[Whole, ...] | None = Field(None, description="Labels a language in all, or of each language.")
     dev_share: Annotated[Real, Field(le=0.5)] = Field(0.25, description="Share of the label budget that is dev.")

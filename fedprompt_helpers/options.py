@@ -56,5 +56,7 @@ def configuration(track: str, given: dict[str, Any]) -> RunConfig:
     elif "languages" not in given and task != FIELDS["task"].default:
         from .data.tasks import available_languages
 
-        given["languages"] = available_languages(task, given.get("data_dir"))[:5]
+        named = {name: given[name] for name in ("columns", "split_names", "quotes") if name in given}
+        found = available_languages(task, given.get("data_dir"), **named)
+        given["languages"] = found if task == "own" else found[:5]
     return RunConfig(**TRACKS[check_choice("track", track, TRACKS)] | given)

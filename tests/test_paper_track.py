@@ -134,7 +134,7 @@ def test_an_unseen_language_needs_a_test_file_alone(backbone, tmp_path):
             rows = [f"{split} {word} {i}\t{label}" for i in range(6) for word, label in (("sun", "a"), ("rain", "b"))]
             (tmp_path / language / f"{split}.tsv").write_text("text\tlabel\n" + "\n".join(rows) + "\n")
     config = RunConfig(
-        task="tsv", languages=("xx",), unseen=("yy",), data_dir=str(tmp_path), rounds=1, backbone=str(backbone)
+        task="own", languages=("xx",), unseen=("yy",), data_dir=str(tmp_path), rounds=1, backbone=str(backbone)
     )
     record = load_record(runs.run(config, tmp_path / "runs"))
     assert record["examples"]["yy"] == {"train": 0, "dev": 0, "test": 12}

@@ -145,7 +145,7 @@ def own_data(folder, languages=("xx", "yy")):
 def test_a_record_of_other_data_is_not_taken_for_this_one(tiny_backbone, tmp_path, monkeypatch):
     monkeypatch.setenv("FEDPROMPT_DATA", str(own_data(tmp_path / "data")))
     given = {"languages": ("xx", "yy"), "setting": "centralised", "rounds": 1, "backbone": tiny_backbone}
-    config = fp.RunConfig(task="tsv", **given)
+    config = fp.RunConfig(task="own", **given)
     path = fp.run(config, tmp_path / "runs")
     assert fp.run(config, tmp_path / "runs") == path
     with (tmp_path / "data" / "yy" / "test.tsv").open("a") as file:
@@ -171,7 +171,7 @@ from fedprompt_helpers.config import RunConfig
 from tests.apps import simulate
 if __name__ == "__main__":
     given = {{"data_dir": {folder!r}, "backbone": {backbone!r}, "setting": {setting!r}}}
-    simulate(RunConfig(task="tsv", languages=("xx", "yy", "zz"), rounds=1, **given), mods=[note])
+    simulate(RunConfig(task="own", languages=("xx", "yy", "zz"), rounds=1, **given), mods=[note])
 """
 
 

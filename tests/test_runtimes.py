@@ -39,7 +39,7 @@ def own_data(folder: Path, languages) -> Path:
 def configuration(tmp_path_factory, tiny_backbone):
     folder = own_data(tmp_path_factory.mktemp("everybody"), LANGUAGES)
     sizes = {"train_size": 16, "dev_size": 16, "rounds": 2, "local_epochs": 1}
-    return fp.RunConfig(task="tsv", languages=LANGUAGES, data_dir=str(folder), backbone=str(tiny_backbone), **sizes)
+    return fp.RunConfig(task="own", languages=LANGUAGES, data_dir=str(folder), backbone=str(tiny_backbone), **sizes)
 
 
 @pytest.fixture(scope="module")

@@ -169,7 +169,7 @@ def test_available_languages_of_an_unknown_task():
 
 
 def test_every_task_says_in_one_line_what_it_is():
-    assert tuple(CORPORA) == TASKS == ("intents", "masakhanews", "xnli", "xglue-nc", "sib200", "afrisenti", "tsv")
+    assert tuple(CORPORA) == TASKS == ("intents", "masakhanews", "xnli", "xglue-nc", "sib200", "afrisenti", "own")
     for source in CORPORA.values():
         assert 20 < len(source.about) < 110
         assert "\n" not in source.about
@@ -226,7 +226,7 @@ def test_a_dev_size_of_nothing_is_refused():
 def test_labels_of_a_task():
     assert task_labels("intents") == LABELS and len(LABELS) == 12
     assert task_labels("xnli") == ("entailment", "neutral", "contradiction")
-    assert task_labels("tsv") is None
+    assert task_labels("own") is None
     with pytest.raises(FedPromptError, match="unknown task 'news'"):
         task_labels("news")
 

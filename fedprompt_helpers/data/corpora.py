@@ -32,7 +32,6 @@ class Corpus(BaseModel):
     hub_columns: dict[str, str] = {}  # like `columns`, on the hub
     rows: dict[str, tuple[int, ...]] = {}  # for each published language the rows of `reads`; () if not known
     parallel: int = 0  # rows of one number translate one another in every language; so many in a row share a premise
-    optional: tuple[str, ...] = ()  # columns that a file may have
     header: bool = True  # whether a file's first row names its columns, in any order; else they are `columns`, in order
     quoted: bool = True  # whether a field may stand in double quotes, with tabs, line breaks and doubled quotes inside
 

@@ -54,6 +54,8 @@ def complete(corpus: Corpus, language: str, splits: dict[str, Columns], draw: Dr
         if size < WELLER_ROWS:
             sizes, rule = (round(0.8 * size), round(0.1 * size)), f"{rule} of 10,000; here 80/10/10%"
         why = f"as Weller et al. (2022) do ({rule}), for English alone has a training file"
+        if corpus.task == "own":
+            sizes, why = (round(0.8 * size), round(0.1 * size)), "80/10/10%, for there is no test split"
     names = ["text"] if "text_pair" in columns else [name for name in columns if name != "label"]
     keys: Sequence[Hashable] = [tuple(map(fold, row)) for row in zip(*(columns[name] for name in names), strict=True)]
     rng = draw.rng(corpus.task, language, "split")

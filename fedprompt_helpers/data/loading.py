@@ -8,11 +8,14 @@ from typing import NamedTuple
 
 from ..config import RunConfig
 from ..errors import FedPromptError
+from . import own
 from .corpora import Corpus
 from .draws import Draw, choose, complete, digest
 from .readers import Columns, Table, read_table, remarks, take
+from .tables import Asked, asked_of
 
 DATA_VARIABLE = "FEDPROMPT_DATA"
+OWN = "own"  # the task of your own data
 MOST_LABELS = 10_000  # more than this are texts taken for labels, and are refused before memory is asked for
 Files = dict[str, dict[str, Table]]  # by language and split
 
@@ -22,6 +25,8 @@ def find_folder(corpus: Corpus, data_dir: str | Path | None) -> Path | None:
 
     `data_dir` and, next, FEDPROMPT_DATA name the folder of several corpora or that of the one.
     """
+    if corpus.task == OWN:
+        return _own_root(corpus, data_dir)
     if corpus.packaged:
         if data_dir:
             what = f"task {corpus.task!r} is in this package, not in {str(data_dir)!r}"
@@ -29,21 +34,31 @@ def find_folder(corpus: Corpus, data_dir: str | Path | None) -> Path | None:
         return Path(__file__).parent / corpus.folder
     given = data_dir or os.environ.get(DATA_VARIABLE)
     expected = corpus.file.format(language="LANGUAGE", split=corpus.reads[-1])
-    if not given and corpus.hub:
-        return None
     if not given:
-        way = f"name it by --data-dir (data_dir) or {DATA_VARIABLE}, with one file {expected} a language"
-        raise FedPromptError(f"task {corpus.task!r} reads a folder of yours; {way}")
+        return None
     name, root = "data_dir" if data_dir else DATA_VARIABLE, Path(given).expanduser()
     if not root.is_dir():
         raise FedPromptError(f"{name} is {str(given)!r}, which is not a folder; name the folder that has the files")
     for folder in (root / corpus.folder, root):
         if _languages_in(corpus, folder):
             return folder
-    if not data_dir and corpus.hub:
+    if not data_dir:
         return None
     expected = f"expected {expected} or {corpus.folder}/{expected}"
     raise FedPromptError(f"no file of task {corpus.task!r} in {name} {str(given)!r}; {expected}")
+
+
+def _own_root(corpus: Corpus, data_dir: str | Path | None) -> Path:
+    """Return where own data lies: a folder, or one table; in the folder of several tasks, the folder of its name."""
+    given = data_dir or os.environ.get(DATA_VARIABLE)
+    if not given:
+        way = f"name it by --data-dir (data_dir) or {DATA_VARIABLE}, with a folder or a table for each language"
+        raise FedPromptError(f"task {corpus.task!r} reads tables of yours; {way}")
+    root = Path(given).expanduser()
+    if not root.exists():
+        name = "data_dir" if data_dir else DATA_VARIABLE
+        raise FedPromptError(f"{name} is {str(given)!r}, where nothing is; name the folder that has the tables")
+    return root / corpus.folder if (root / corpus.folder).is_dir() else root
 
 
 def _languages_in(corpus: Corpus, folder: Path) -> tuple[str, ...]:
@@ -55,9 +70,11 @@ def _languages_in(corpus: Corpus, folder: Path) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def languages(corpus: Corpus, data_dir: str | Path | None) -> tuple[str, ...]:
-    """Return the languages that there are files of, or those on the hub."""
+def languages(corpus: Corpus, data_dir: str | Path | None, asked: Asked) -> tuple[str, ...]:
+    """Return the languages that there are files of, or those on the hub; `asked` is of own data."""
     folder = find_folder(corpus, data_dir)
+    if corpus.task == OWN and folder:
+        return own.languages(folder, asked)
     return tuple(corpus.rows) if folder is None or corpus.packaged else _languages_in(corpus, folder)
 
 
@@ -77,7 +94,11 @@ def load(
     """Return the labels of a corpus, where it is from, and some languages, loaded one by one to save memory."""
     data, folder = config.data, find_folder(corpus, config.data.data_dir)
     budgets = dict(zip(data.languages, cycle(data.label_budget or (None,))))
-    files = {} if folder is None else {name: _read(corpus, folder, name, name in data.unseen) for name in languages}
+    files, said = {}, {}
+    if corpus.task == OWN and folder:
+        files, said = own.of(folder, asked_of(data), languages, data.unseen)
+    elif folder:
+        files = {name: _read(corpus, folder, name, name in data.unseen) for name in languages}
     labels = corpus.labels or _own_labels(files, data.unseen, given)
     if given is not None and set(given) != set(labels):
         raise FedPromptError(f"labels are given, but task {corpus.task!r} has others of its own; leave them out")
@@ -97,6 +118,7 @@ def load(
         if sizes and not only_tested and sizes != {split: len(rows["label"]) for split, rows in splits.items()}:
             listed = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
             notes = [f"{language}: the whole corpus has {listed} rows"]
+        notes += [f"{language}: {word}" for word in said.get(language, ())]
         if only_tested and "test" in splits:
             splits |= {split: take(splits["test"], []) for split in ("train", "dev")}
         notes += complete(corpus, language, splits, draw)
@@ -120,10 +142,10 @@ def _compose(columns: Columns, names: Sequence[str]) -> Columns:
     return {"text": [" ".join(filter(None, row)) for row in cells], "label": columns["label"]}
 
 
-def own_labels(corpus: Corpus, languages: Sequence[str], data_dir: str | Path | None) -> tuple[str, ...]:
-    """Return the labels of the training files of some languages, sorted."""
-    folder = find_folder(corpus, data_dir) or Path()
-    return _own_labels({name: _read(corpus, folder, name, False) for name in languages}, (), None)
+def own_labels(corpus: Corpus, config: RunConfig, languages: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels of the training tables of some languages, sorted."""
+    folder = find_folder(corpus, config.data.data_dir) or Path()
+    return _own_labels(own.of(folder, asked_of(config.data), languages, ())[0], (), None)
 
 
 def _own_labels(files: Files, unseen: Sequence[str], given: Sequence[str] | None) -> tuple[str, ...]:
@@ -132,11 +154,12 @@ def _own_labels(files: Files, unseen: Sequence[str], given: Sequence[str] | None
     if len(pairs) > 1:
         what = f"{pairs[True]} has a column 'text_pair', {pairs[False]} has none"
         raise FedPromptError(f"{what}; give it to all files or none")
-    seen = [tables["train"].columns["label"] for language, tables in files.items() if language not in unseen]
+    used = [tables for language, tables in files.items() if language not in unseen]
+    seen = [tables["train" if "train" in tables else "dev"].columns["label"] for tables in used]
     labels = tuple(sorted({label for column in seen for label in column}) if given is None else dict.fromkeys(given))
     if len(labels) > MOST_LABELS:
         found = f"{len(labels):,} different labels, such as {labels[0][:40]!r}"
-        raise FedPromptError(f"{found}; expected at most {MOST_LABELS:,}: name the column of the classes 'label'")
+        raise FedPromptError(f"{found}; expected at most {MOST_LABELS:,}: name the column of classes by --columns")
     return labels
 
 

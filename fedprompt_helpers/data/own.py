@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import FedPromptError
+from .corpora import SPLITS
 from .readers import Place, Table, fault, fold
 from .tables import Asked, cells_of, is_saved, is_table, split_of, tidy
+
+REWRITTEN = "labels have marks that nobody sees, or letters composed in another way; they are read without, in NFC"
 
 
 class Source(NamedTuple):
@@ -41,11 +44,7 @@ def sources(root: Path, asked: Asked) -> tuple[list[Source], list[str]]:
             continue
         name = path.name if path.is_dir() else path.stem
         if is_table(path) or is_saved(path):
-            split, parts = split_of(name, asked), re.fullmatch(r"(.+)[._-]([^._-]+)", name)
-            if split or not parts or not (of := split_of(parts[2], asked)):
-                found.append(Source(path, None if split else name, split))
-            else:
-                found.append(Source(path, parts[1], of))
+            found.append(Source(path, *_named(name, asked)))
         elif path.is_dir():
             inside = [each for each in sorted(path.iterdir()) if not each.name.startswith((".", "_"))]
             for each in inside:
@@ -58,6 +57,17 @@ def sources(root: Path, asked: Asked) -> tuple[list[Source], list[str]]:
             unread.append(path.name)
     more = f" and {len(unread) - 10} more" if len(unread) > 10 else ""
     return found, [f"not read: {', '.join(unread[:10])}{more}"] if unread else []
+
+
+def _named(name: str, asked: Asked) -> tuple[str | None, str | None]:
+    """Tell language and split from a name: train, en, en.train, train_en."""
+    if split := split_of(name, asked):
+        return None, split
+    for pattern, language, split in ((r"(.+)[._-]([^._-]+)", 1, 2), (r"([^._-]+)[._-](.+)", 2, 1)):
+        parts = re.fullmatch(pattern, name)
+        if parts and (of := split_of(parts[split], asked)):
+            return parts[language], of
+    return name, None
 
 
 def read(
@@ -75,13 +85,16 @@ def read(
         names = "LANGUAGE/train.tsv, LANGUAGE.csv, or train.jsonl with a column of languages"
         raise FedPromptError(f"no table in {str(root)!r}; expected {names}")
     only = None if wanted is None else set(wanted)
-    notes: dict[str, list[str]] = defaultdict(list)
+    heard: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # language, remark: files
+    notes: dict[str, list[str]] = {}
     tables: dict[str, dict[str, Table]] = {}
     for source in found:
         if only is not None and source.language is not None and source.language not in only:
             continue
         remarks: list[str] = []
+        empty = True
         for row in rows(source, asked, remarks):
+            empty = False
             language = source.language or row.cells.get("language") or root.stem
             split = source.split or row.cells.get("split") or "train"
             if only is not None and language not in only:
@@ -93,11 +106,15 @@ def read(
             for name, values in table.columns.items():
                 values.append(cells[name])
             table.places.append(row.place)
+        if empty:
+            where = f"{source.language}, {source.path.name}" if source.language else source.path.name
+            raise FedPromptError(f"{where}: the table has no rows; expected at least one example")
         for language in [source.language] if source.language else list(tables):
-            notes[language] += [f"{source.path.name}: {remark}" for remark in remarks]
-    for language, splits in tables.items():
-        notes[language] += [*said, *odd_labels(splits.values())]
-    return tables, notes
+            for remark in remarks:
+                heard[language][remark].append(source.path.name)
+    for language in tables:
+        notes[language] = [f"{', '.join(dict.fromkeys(files))}: {remark}" for remark, files in heard[language].items()]
+    return tables, {language: [*said, *notes[language]] for language in tables}
 
 
 def languages(root: Path, asked: Asked) -> tuple[str, ...]:
@@ -117,6 +134,8 @@ def rows(source: Source, asked: Asked, remarks: list[str]) -> Iterator[Row]:
                 mend = "take it out, or save the file as UTF-8 (UTF-16 is full of them)"
                 raise fault(name, place, f"{what} {cell[:40]!r} has a NUL character; {mend}")
             cells[ours] = cell.strip() if ours.startswith("text") else tidy(cell)
+            if ours == "label" and cells[ours] != " ".join(cell.split()) and REWRITTEN not in remarks:
+                remarks.append(REWRITTEN)
             if not tidy(cell):
                 found = f"found {cell!r}; " * bool(cell.strip())
                 raise fault(name, place, f"the {what} is empty; {found}expected a {what}, or leave the row out")
@@ -127,11 +146,26 @@ def rows(source: Source, asked: Asked, remarks: list[str]) -> Iterator[Row]:
         yield Row(name, place, cells)
 
 
-def odd_labels(tables: Iterable[Table]) -> list[str]:
+def of(
+    root: Path, asked: Asked, wanted: Iterable[str], unseen: Iterable[str]
+) -> tuple[dict[str, dict[str, Table]], dict[str, list[str]]]:
+    """Read the tables of some languages, of the unseen ones the test split alone, and look for repeated texts."""
+    tables, notes = read(root, asked, wanted)
+    for language in wanted:
+        splits = tables.get(language, {})
+        if language in unseen and "test" in splits:
+            tables[language] = {"test": splits["test"]}
+        elif not {"train", "dev"} & set(splits):
+            found = f"found {', '.join(splits)} alone" if splits else "no table"
+            raise FedPromptError(f"{language}: {found}; expected a split to train on; name it by --split-names")
+        notes[language] += filter(None, (contradictions(table) for table in tables[language].values()))
+    return {x: {split: tables[x][split] for split in SPLITS if split in tables[x]} for x in wanted}, notes
+
+
+def odd_labels(labels: Iterable[str]) -> list[str]:
     """Name labels that differ by case, or by the way a number is written, alone."""
-    labels = sorted({label for table in tables for label in table.columns["label"]})
     alike = defaultdict(list)
-    for label in labels:
+    for label in sorted(set(labels)):
         number = re.fullmatch(r"[+-]?\d+(\.\d*)?", label)
         alike[float(label) if number else label.casefold()].append(label)
     return [

@@ -46,29 +46,34 @@ def read_table(path: Path, language: str, corpus: Corpus) -> Table:
             found = ", ".join(repr(name[:40]) for name in names) or "nothing"
             expected = f"expected a header that names {wanted} once each, separated by tabs; found {found}"
             raise fault(where, place, f"{times} {name!r}; {expected}")
-    wanted = columns | {name: name for name in corpus.optional if name in names}
-    at = {name: names.index(column) for name, column in wanted.items()}
-    table = Table(where, {name: [] for name in wanted}, [])
+    at = {name: names.index(column) for name, column in columns.items()}
+    table = Table(where, {name: [] for name in columns}, [])
     for place, cells in given:
-        if len(cells) != len(names):
-            extra = len(cells) > len(names)
-            problem = f"a field after column {names[-1]!r}" if extra else f"no column {names[len(cells)]!r}"
-            which, found = ("the first too many", cells[len(names)]) if extra else ("the last", cells[-1])
-            said = f"expected {len(names)} fields separated by tabs, found {len(cells)}, {which} being {found[:40]!r}"
-            raise fault(where, place, f"{problem}; {said}")
+        check_count(where, place, names, cells)
         for name, index in at.items():
             cell = cells[index].strip()
             if not cell and name not in may_be_empty:
                 what = "label" if name == "label" else "text"
-                raise fault(where, place, f"column {wanted[name]!r} is empty; expected a {what}, or leave the row out")
+                raise fault(where, place, f"column {columns[name]!r} is empty; expected a {what}, or leave the row out")
             if "\0" in cell:
                 found, mend = cell[:40], "take it out, or save the file as UTF-8 (UTF-16 is full of them)"
-                raise fault(where, place, f"column {wanted[name]!r} has a NUL character, found {found!r}; {mend}")
+                raise fault(where, place, f"column {columns[name]!r} has a NUL character, found {found!r}; {mend}")
             table.columns[name].append(cell)
         table.places.append(place)
     if not table.places:
         raise FedPromptError(f"{where}: the file has no rows; expected at least one example")
     return table
+
+
+def check_count(where: str, place: Place, names: list[str], cells: list[str], mark: str = "tabs") -> None:
+    """Refuse a row that has not one field for each column."""
+    if len(cells) == len(names):
+        return
+    extra = len(cells) > len(names)
+    problem = f"a field after column {names[-1]!r}" if extra else f"no column {names[len(cells)]!r}"
+    which, found = ("the first too many", cells[len(names)]) if extra else ("the last", cells[-1])
+    said = f"expected {len(names)} fields separated by {mark}, found {len(cells)}, {which} being {found[:40]!r}"
+    raise fault(where, place, f"{problem}; {said}")
 
 
 def fault(where: str, place: Place, problem: str) -> FedPromptError:
@@ -108,9 +113,9 @@ def records(where: str, text: str, quoted: bool, mark: str = "\t") -> Iterator[t
     except csv.Error as error:
         cells = list(io.StringIO(text, newline=""))[place[1] - 1].split(mark)
         number = next((i for i, cell in enumerate(cells) if cell.startswith('"') and not _closes(cell)), 0)
-        fault = f"a field begins with a quotation mark that does not close at its end ({error})"
+        what = f"a field begins with a quotation mark that does not close at its end ({error})"
         way = f"found {cells[number][:40]!r}; put the whole field in quotes and write the quotes inside it twice"
-        raise fault(where, place, f"column number {number + 1}: {fault}, {way}") from error
+        raise fault(where, place, f"column number {number + 1}: {what}, {way}") from error
 
 
 def _closes(cell: str) -> bool:

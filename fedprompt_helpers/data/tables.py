@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..checks import COLUMNS as CALLED
+from ..checks import SPLITS, named
+from ..config import Data
 from ..errors import FedPromptError, check_choice
-from .readers import Place, decode, fault, records
+from .readers import Place, check_count, decode, fault, records
 
 DELIMITED, LINES, SAVED = (".tsv", ".csv", ".txt"), (".jsonl", ".ndjson"), ("dataset_dict.json", "state.json")
 DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
@@ -27,15 +30,21 @@ Cells = Iterator[tuple[str, Place, dict[str, str]]]  # table, place, and cells b
 class Asked(NamedTuple):
     """What a user says of the data, where common names do not do."""
 
-    columns: tuple[tuple[str, str], ...] = ()  # name here, name in the files
-    splits: tuple[tuple[str, str], ...] = ()
+    columns: dict[str, str]  # name here: name in the files
+    splits: dict[str, str]
     quotes: str = "auto"  # or "always", "never"
+
+
+def asked_of(data: Data) -> Asked:
+    """Read what a configuration says of own data."""
+    columns, splits = named("columns", data.columns, CALLED), named("split_names", data.split_names, SPLITS)
+    return Asked(columns, splits, data.quotes)
 
 
 def split_of(name: str, asked: Asked) -> str | None:
     """Return the split that a name means, or None."""
-    given = {theirs.casefold(): ours for ours, theirs in asked.splits}
-    known = {each: split for split, names in SPLIT_NAMES.items() for each in names if split not in dict(asked.splits)}
+    given = {theirs.casefold(): ours for ours, theirs in asked.splits.items()}
+    known = {each: split for split, names in SPLIT_NAMES.items() for each in names if split not in asked.splits}
     return (known | given).get(name.strip().casefold())
 
 
@@ -63,7 +72,7 @@ def cells_of(path: Path, where: str, split: str | None, asked: Asked, remarks: l
     elif path.suffix.lower() in LINES:
         yield from _from_lines(path, where, asked, remarks)
     else:
-        text = decode(where, path.read_bytes(), True)
+        text = decode(where, path.read_bytes(), True).replace("\r\n", "\n").replace("\r", "\n")
         mark, quoted = dialect(path, text, asked.quotes, remarks)
         given = records(where, text, quoted, mark)
         place, names = next(given, ((1, 1), []))
@@ -71,9 +80,7 @@ def cells_of(path: Path, where: str, split: str | None, asked: Asked, remarks: l
         known = roles(where, place, names, asked, remarks)
         at = {ours: names.index(theirs) for ours, theirs in known.items()}
         for place, cells in given:
-            if len(cells) != len(names):
-                what = f"expected {len(names)} fields separated by {DELIMITERS[mark]}, found {len(cells)}"
-                raise fault(where, place, f"{what}, the last being {cells[-1][:40]!r}")
+            check_count(where, place, names, cells, DELIMITERS[mark])
             yield where, place, {ours: cells[i] for ours, i in at.items()}
 
 
@@ -83,7 +90,7 @@ def dialect(path: Path, text: str, quotes: str, remarks: list[str]) -> tuple[str
     If every line has as many separators as the header, quotation marks are taken as they are, unless reading them as
     quotes gives the same number of rows.
     """
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip()]
     header = lines[0] if lines else ""
     usual = "\t" if path.suffix.lower() == ".tsv" else "," if path.suffix.lower() == ".csv" else ""
     mark = usual if usual and usual in header else max(DELIMITERS, key=header.count)
@@ -105,7 +112,7 @@ def dialect(path: Path, text: str, quotes: str, remarks: list[str]) -> tuple[str
 
 def roles(where: str, place: Place, names: list[str], asked: Asked, remarks: list[str]) -> dict[str, str]:
     """Tell which column is what: as asked, else by common names; say what is read under another name, or not at all."""
-    given, found = dict(asked.columns), {}
+    given, found = asked.columns, {}
     plain = {name: tidy(name).casefold().replace(" ", "_").replace("-", "_") for name in names}
     for ours, known in COLUMNS.items():
         if ours in given:
@@ -131,7 +138,7 @@ def roles(where: str, place: Place, names: list[str], asked: Asked, remarks: lis
 
 def _from_lines(path: Path, where: str, asked: Asked, remarks: list[str]) -> Cells:
     known: dict[str, str] = {}
-    for number, line in enumerate(decode(where, path.read_bytes(), False).splitlines(), 1):
+    for number, line in enumerate(decode(where, path.read_bytes(), False).split("\n"), 1):
         if not line.strip():
             continue
         place = number, number

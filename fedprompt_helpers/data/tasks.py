@@ -9,13 +9,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..config import RunConfig
+from ..config import Data, RunConfig
 from ..errors import FedPromptError, check_choice
 from . import loading
 from .corpora import CORPORA, SPLITS, Corpus
+from .own import odd_labels
 from .readers import Columns
+from .tables import asked_of
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -43,14 +45,17 @@ def task_labels(name: str) -> tuple[str, ...] | None:
     return _corpus(name).labels or None
 
 
-def own_labels(name: str, languages: Sequence[str], data_dir: str | Path | None = None) -> tuple[str, ...]:
-    """Return the labels of the training files of some languages, sorted: what one client knows of own data."""
-    return loading.own_labels(_corpus(name), languages, data_dir)
+def own_labels(config: RunConfig, languages: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels of the training tables of some languages, sorted: what one client knows of own data."""
+    return loading.own_labels(_corpus(config.data.task), config, languages)
 
 
-def available_languages(name: str, data_dir: str | Path | None = None) -> tuple[str, ...]:
-    """Return the languages of a task: those that a local folder has files of, else those on the hub."""
-    return loading.languages(_corpus(name), data_dir)
+def available_languages(name: str, data_dir: str | Path | None = None, **named: Any) -> tuple[str, ...]:
+    """Return the languages of a task: those that a local folder has files of, else those on the hub.
+
+    Of own data `named` says what is called otherwise, as for ``load_task``.
+    """
+    return loading.languages(_corpus(name), data_dir, asked_of(Data(**named)))
 
 
 def check_text_field(name: str, text_field: str | None) -> None:
@@ -67,7 +72,9 @@ def check_text_field(name: str, text_field: str | None) -> None:
 def check_languages(config: RunConfig, languages: Sequence[str] = ()) -> None:
     """Check, before anything is loaded, that the task has the text and the languages, by default all of them."""
     check_text_field(config.data.task, config.data.text_field)
-    available = available_languages(config.data.task, config.data.data_dir)
+    data = config.data
+    named = {"columns": data.columns, "split_names": data.split_names, "quotes": data.quotes}
+    available = available_languages(data.task, data.data_dir, **named)
     for language in languages or config.data.languages + config.data.unseen:
         check_choice("language", language, available)
 
@@ -76,14 +83,14 @@ def load_task(
     name: str, languages: Iterable[str] | None = None, *, unseen: Iterable[str] = (), seed: int = 0,
     label_budget: int | Sequence[int] | None = None, dev_share: float = 0.25, draw: str = "natural",
     train_size: int | None = None, dev_size: int | None = None, data_dir: str | Path | None = None,
-    text_field: str | None = None, labels: Sequence[str] | None = None,
+    text_field: str | None = None, labels: Sequence[str] | None = None, **named: Any,
 ) -> Task:  # fmt: skip
     """Load a task in some languages; what one language gives does not depend on the others, but for own labels.
 
     Parameters
     ----------
     name : str
-        One of ``CORPORA``; ``corpora.toml`` says what files of a local mirror are like, and your own for task ``tsv``.
+        One of ``CORPORA``; ``corpora.toml`` says what files of a local mirror are like; ``"own"`` are tables of yours.
         What is missing of train and dev is split off the other with the same mix of labels, and a note says so.
     languages, unseen : iterable of str
         Language codes, all that the task has if left out; and those that are only tested, without train and dev.
@@ -105,6 +112,8 @@ def load_task(
         Which text of a row, one of ``CORPORA[name].fields``; the first of them if left out.
     labels : sequence of str, optional
         For own data: the label set, where it is known from elsewhere, such as from all clients together.
+    **named : str
+        For own data: ``columns``, ``split_names`` and ``quotes``, as in ``RunConfig``.
     """
     check_text_field(name, text_field)
     if isinstance(languages, str):
@@ -112,8 +121,9 @@ def load_task(
     folder = None if data_dir is None else str(data_dir)
     config = RunConfig(
         task=name, unseen=unseen, seed=seed, draw=draw, dev_share=dev_share,
-        languages=available_languages(name, folder) if languages is None else languages, label_budget=label_budget,
-        train_size=train_size, dev_size=dev_size, data_dir=folder, text_field=text_field,
+        languages=available_languages(name, folder, **named) if languages is None else languages,
+        label_budget=label_budget, train_size=train_size, dev_size=dev_size, data_dir=folder, text_field=text_field,
+        **named,
     )  # fmt: skip
     return load(config, labels=labels)
 
@@ -123,7 +133,8 @@ def load(config: RunConfig, languages: Sequence[str] = (), labels: Sequence[str]
     name, chosen = config.data.task, tuple(languages) or config.data.languages + config.data.unseen
     check_languages(config, chosen)
     known, source, parts = loading.load(CORPORA[name], config, chosen, labels)
-    task = Task(name, chosen, known, {}, notes=(source,))
+    odd = odd_labels(known) if not task_labels(name) else []
+    task = Task(name, chosen, known, {}, notes=(source, *odd))
     for part in parts:
         task.data[part.language] = _datasets(part.splits, known)
         task.label_sets[part.language], task.sources[part.language] = part.label_set, part.source
