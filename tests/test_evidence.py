@@ -1,5 +1,6 @@
 """The evidence: differences paired by seed, intervals as SciPy has them, verdicts by rule, and its page."""
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,10 +11,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from book.research import evidence
+from book.research import evidence, evidence_page
 from book.research.__main__ import EVIDENCE, ORDER, RECORDS
 from book.research.store import Store, open_store
 from book.research.sweeps import everything, read_sweep
+from book.research.verdicts import read_verdicts
 from fedprompt_helpers.config import RunConfig
 from fedprompt_helpers.data.tasks import load_task
 from fedprompt_helpers.records import load_record
@@ -60,42 +62,46 @@ def test_a_bootstrap_of_seeds_and_languages_is_wider_than_of_seeds_alone():
     assert low < alone[0] and alone[1] < high
 
 
-@pytest.mark.parametrize(
-    ("gain", "test", "verdict"),
-    [
-        (0.10, "budget = 16, at_least = 5", "holds"),
-        (0.06, "budget = 16, at_least = 5", "holds partly"),
-        (0.02, "budget = 16, at_least = 5", "does not hold here"),
-        (0.0, "budget = 16, not_above = 0", "holds"),
-        (0.02, "budget = 16, not_above = 0", "does not hold here"),
-        (0.02, "budget = 64, at_least = 0", "not run yet"),
-    ],
-)
-def test_a_verdict_follows_from_the_interval(gain, test, verdict, tmp_path):
-    file = tmp_path / "verdicts.toml"
-    file.write_text(
-        '[[hypothesis]]\nnumber = "1"\nsays = "x"\n'
-        f'tests = [{{ sweep = "headline", settings = ["federated", "local"], {test} }}]\n'
-    )
-    noise = 0.05 if verdict == "holds partly" else 0.01
-    found = evidence.verdicts(file, {"headline": frame({16: gain}, noise=noise)})
-    assert list(found["verdict"]) == [verdict]
-
-
-def test_every_verdict_is_of_a_hypothesis_and_of_settings_that_a_sweep_has():
+def test_every_hypothesis_has_a_verdict_from_settings_that_a_sweep_has():
     text = (ROOT / "book/results/hypotheses.md").read_text("utf-8")
+    empty = {sweep.path.stem: pd.DataFrame() for sweep in SWEEPS}
     labels = {sweep.path.stem: {block["label"] for block in sweep.blocks} for sweep in SWEEPS}
-    for each in tomllib.loads((ROOT / EVIDENCE / "verdicts.toml").read_text("utf-8"))["hypothesis"]:
-        assert f"- H{each['number']} " in text
+    read = read_verdicts(ROOT / EVIDENCE / "verdicts.toml", empty)
+    assert [each["number"] for each in read] == re.findall(r"^- H([0-9.]+[0-9]) ", text, re.MULTILINE)
+    for each in read:
         for test in each["tests"]:
-            assert set(test["settings"]) <= labels[test["sweep"]]
+            for part in (test, test | test.get("minus", {})):
+                for setting in part.get("settings", ()):
+                    for one in setting if isinstance(setting, list) else [setting]:
+                        sweep, _, label = one.rpartition("/")
+                        assert label in labels[sweep or part["sweep"]]
+
+
+def test_groups_of_languages_are_those_of_the_distance_sweep():
+    groups = tomllib.loads((ROOT / EVIDENCE / "verdicts.toml").read_text("utf-8"))["languages"]
+    sweep = next(sweep for sweep in SWEEPS if sweep.path.stem == "distance")
+    assert sorted(name for group in groups.values() for name in group) == sorted(sweep.common["languages"])
+    ours = next(sweep for sweep in SWEEPS if sweep.path.stem == "headline").common["languages"]
+    assert set(ours) & set(groups["in XLM-R's list"]) == {"orm", "som", "xho"}
+
+
+def test_the_bill_to_a_target_has_one_target():
+    assert {sweep.target for sweep in SWEEPS if sweep.path.stem in ("headline", "recipe")} == {0.6}
 
 
 def test_every_setting_has_ten_seeds_and_a_random_draw():
     for sweep in SWEEPS:
         configs = list(everything(sweep))
-        assert {config.seed for config in configs} == set(range(5 if sweep.path.stem == "distance" else 10))
+        seeds = {"distance": 5, "rates": 3}.get(sweep.path.stem, 10)
+        assert {config.seed for config in configs} == set(range(seeds))
         assert all(config.data.draw == "natural" and config.data.label_budget for config in configs)
+
+
+def test_every_teacher_teaches_all_others():
+    sweep = next(sweep for sweep in SWEEPS if sweep.path.stem == "transfer")
+    taught = {block["label"]: (block["languages"], block["unseen"]) for block in sweep.blocks}
+    for teacher, (own, pupils) in taught.items():
+        assert own == [teacher] and sorted([teacher, *pupils]) == sorted(taught)
 
 
 def test_records_of_the_evidence_name_their_code_and_their_data():
@@ -112,7 +118,7 @@ def test_records_of_the_evidence_name_their_code_and_their_data():
 
 def test_tables_figures_and_page_are_those_of_the_records(tmp_path):
     (tmp_path / "verdicts.toml").write_text((ROOT / EVIDENCE / "verdicts.toml").read_text("utf-8"), "utf-8")
-    evidence.write(SWEEPS, ROOT / RECORDS, tmp_path, tmp_path / "evidence.md")
+    evidence_page.write(SWEEPS, ROOT / RECORDS, tmp_path, tmp_path / "evidence.md")
     assert (tmp_path / "evidence.md").read_text("utf-8") == (ROOT / "book/evidence.md").read_text("utf-8")
     for path in [*tmp_path.glob("*.csv"), *tmp_path.glob("*.png")]:
         assert path.read_bytes() == (ROOT / EVIDENCE / path.name).read_bytes()

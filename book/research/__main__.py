@@ -17,8 +17,8 @@ RESULTS = Path("book/results")
 RECORDS = RESULTS / "records.jsonl"
 PAGE = Path("book/all_results.md")
 EVIDENCE = RESULTS / "evidence"
-ORDER = ("headline", "which_part", "methods", "linear", "no_dev", "unequal", "afrisenti", "distance", "partitions")
-ORDER += ("recipe",)  # of the evidence's sweeps on its page
+ORDER = ("headline", "which_part", "methods", "linear", "rates", "no_dev", "unequal", "afrisenti", "distance")
+ORDER += ("transfer", "partitions", "recipe")  # of the evidence's sweeps on its page
 COMMAND = "python -m book.research"
 
 Files = Annotated[list[Path] | None, typer.Argument(help="Sweep files; default: all of the book.")]
@@ -136,7 +136,7 @@ def evidence(
 ) -> None:
     """Make tables, figures, verdicts and page of the book's evidence anew from the run records."""
     os.environ.setdefault("MPLBACKEND", "agg")
-    from .evidence import write
+    from .evidence_page import write
     from .sweeps import read_sweep
 
     sweeps = [read_sweep(file) for name in ORDER if (file := folder / f"{name}.toml").exists()]

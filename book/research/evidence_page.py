@@ -1,0 +1,160 @@
+"""The page of the evidence, ``book/evidence.md``: verdicts, and for each sweep a figure and a table."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from fedprompt_helpers.files import write_text
+from fedprompt_helpers.plots import MARKERS, PALETTE
+
+from . import rates, transfer
+from .evidence import BUDGET, MAJORITY, scores, table
+from .store import Store
+from .sweeps import Sweep
+from .verdicts import verdicts
+
+WHAT = "with e5-small in four bits"
+
+
+def plot(sweep: Sweep, content: pd.DataFrame) -> plt.Figure | None:
+    """Draw a table: accuracy by label budget on a log axis, or a row a setting where there is one budget."""
+    if BUDGET not in content:  # a grid of rates is a table alone
+        return None
+    floor, rows = content[content["setting"] == MAJORITY], content[content["setting"] != MAJORITY]
+    names, budgets = list(dict.fromkeys(rows["setting"])), sorted(rows[BUDGET].unique())
+    many = len(budgets) > 1
+    figure, ax = plt.subplots(figsize=(6.4, 4.4 if many else 1.4 + 0.34 * len(names)), layout="constrained")
+    for i, name in enumerate(names):
+        at = rows[rows["setting"] == name].sort_values(BUDGET)
+        ends = (at["accuracy"] - at["accuracy_low"]).fillna(0)
+        look = {"color": PALETTE[i % 8], "marker": MARKERS[i % 8], "capsize": 3, "markersize": 5}
+        if many:
+            ax.errorbar(at[BUDGET] * 1.03 ** (i - len(names) / 2), at["accuracy"], yerr=ends, label=name, **look)
+        else:
+            ax.errorbar(at["accuracy"], [i], xerr=ends, **look)
+    if many:
+        ax.plot(floor[BUDGET], floor["accuracy"], color=PALETTE[6], linestyle=":", label=MAJORITY)
+        ax.set_xscale("log")
+        ax.set_xticks(budgets, [str(budget) for budget in budgets])
+        ax.minorticks_off()
+        ax.set(xlabel="labels a language, dev among them", ylabel="test accuracy, 95% interval over seeds")
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    else:
+        ax.axvline(floor["accuracy"].iloc[0], color=PALETTE[6], linestyle=":")
+        ax.set_yticks(range(len(names)), names)
+        ax.invert_yaxis()
+        ax.set_xlabel("test accuracy, 95% interval over seeds; dotted: majority class")
+    return figure
+
+
+def write(sweeps: list[Sweep], records: Store | str | Path, folder: Path, page: Path) -> list[Path]:
+    """Write tables, figures, the verdicts and the page of the evidence; give the files."""
+    frames = {sweep.path.stem: READ.get(sweep.path.stem, scores)(sweep, records) for sweep in sweeps}
+    made = verdicts(folder / "verdicts.toml", frames)
+    made.to_csv(folder / "verdicts.csv", index=False, lineterminator="\n")
+    written, parts = [folder / "verdicts.csv"], [HEAD, _markdown(made)]
+    for sweep in sweeps:
+        name = sweep.path.stem
+        if frames[name].empty:
+            continue
+        content = TABLES[name](frames[name]) if name in TABLES else table(sweep, records)
+        target, picture = folder / f"{name}.csv", folder / f"{name}.png"
+        content.to_csv(target, index=False, float_format="%.6g", lineterminator="\n")
+        written.append(target)
+        if (figure := transfer.plot(content) if name == "transfer" else plot(sweep, content)) is not None:
+            figure.savefig(picture, dpi=150, metadata={"Software": None})
+            plt.close(figure)
+            written.append(picture)
+        parts.append(SECTIONS.get(name, _section)(sweep, content))
+    write_text(page, "\n".join(parts))
+    return [*written, page]
+
+
+HEAD = f"""# The evidence
+
+<!-- Made by `python -m book.research evidence` from the run records. Do not edit: the next call writes it anew. -->
+
+Every statement here begins "{WHAT}": the backbone is multilingual-e5-small, a sentence-embedding model that was trained
+on pairs of titles and news and of translations, not a masked language model as XLM-R is. A *label budget* is all the
+labels that a language has; a quarter of them is its dev split. Draws are random, with the corpus's own class shares.
+Differences are paired by seed; intervals are 95%, Student's t over seeds. The hypotheses stand in
+`book/results/hypotheses.md` and were committed before the first record of their sweep. A hypothesis *holds* if the
+whole interval is where its rule says, *partly* if the mean is, or if some of its tests hold; *not run yet* as long as a
+seed is missing.
+"""
+
+
+NOTE = (
+    "The rate of the linear layer, 1e-1, is the one that dev prefers over all settings (`rates.toml`). Ridge "
+    "regression and class means have none; a head that starts from ridge regression and trains on keeps 1e-2.\n"
+)
+NOTES = {"which_part": NOTE, "linear": NOTE}
+
+
+def _section(sweep: Sweep, content: pd.DataFrame) -> str:
+    shown = pd.DataFrame({"labels": content[BUDGET], "setting": content["setting"]})
+    for title, name in (("accuracy", "accuracy"), ("macro-F1", "macro_f1")):
+        ends = (
+            zip(content[name], content[f"{name}_low"], content[f"{name}_high"], strict=True) if name in content else []
+        )
+        shown[title] = [_between(*three) for three in ends]
+    shown["own labels"] = content["own_accuracy"].map(_three)
+    if "gain" in content:
+        ends = zip(content["gain"], content["gain_low"], content["gain_high"], strict=True)
+        shown["gain"], shown["worst language"] = (
+            [_between(*x, "+") for x in ends],
+            content["worst"].map(lambda x: _three(x, "+")),
+        )
+    for title, name in (("epochs run", "epochs"), ("MB", "megabytes"), ("seeds", "seeds")):
+        shown[title] = content[name].map(lambda x: "" if pd.isna(x) else f"{x:,.0f}")
+    figure = _figure(sweep, "Test accuracy of each setting below.")
+    about = f"Gains are over the row *{sweep.baseline}* at the same budget. Sweep `{sweep.path.name}`.\n"
+    about += NOTES.get(sweep.path.stem, "")
+    return "\n".join([f"## {sweep.question}\n", about, figure, _markdown(shown)])
+
+
+def _figure(sweep: Sweep, alt: str) -> str:
+    return f"```{{figure}} results/evidence/{sweep.path.stem}.png\n:alt: {alt}\n```\n"
+
+
+def _transfer(sweep: Sweep, content: pd.DataFrame) -> str:
+    alt = "A heat map of the table below: a row a teacher, a column a pupil, the best teacher of each pupil framed."
+    about = (
+        "Ridge regression on the frozen features of one teacher's labels; the pupil gives none. Accuracy in per cent, "
+        "mean over seeds, on those test headlines of the pupil whose class is in the label sets of both, with the "
+        "labels forbidden that the pupil does not have; in brackets, always guessing the largest class of the same "
+        "headlines. These headlines differ from teacher to teacher, so a column is to be read with its brackets. On "
+        f"the diagonal a language is tested on itself. Sweep `{sweep.path.name}`, {content['seeds'].min()} seeds.\n"
+    )
+    return "\n".join([f"## {sweep.question}\n", about, _figure(sweep, alt), _markdown(transfer.shown(content))])
+
+
+def _rates(sweep: Sweep, content: pd.DataFrame) -> str:
+    best, grid = rates.chosen(sweep, content), sorted(set(content[rates.RATE]))
+    said = "No rate is chosen yet: runs are missing." if best is None else f"Chosen for all settings: {best:g}."
+    said += " It is at the edge of the grid: a better one may lie beyond." if best in (grid[0], grid[-1]) else ""
+    about = (
+        f"{said} It is the rate with the highest dev accuracy, mean over settings and seeds (of equal ones, that with "
+        "the lowest dev loss). In each cell dev accuracy, and in brackets dev loss, as early stopping kept them. Sweep "
+        f"`{sweep.path.name}`.\n"
+    )
+    return "\n".join([f"## {sweep.question}\n", about, _markdown(rates.shown(sweep, content))])
+
+
+READ = {"transfer": transfer.pupils, "rates": rates.table}
+TABLES = {"transfer": transfer.table, "rates": pd.DataFrame}
+SECTIONS = {"transfer": _transfer, "rates": _rates}
+
+
+def _three(value: float, sign: str = "") -> str:
+    return "" if pd.isna(value) else f"{value:{sign}.3f}"
+
+
+def _between(mean: float, low: float, high: float, sign: str = "") -> str:
+    return _three(mean, sign) + ("" if pd.isna(low) else f" ({low:{sign}.3f} to {high:{sign}.3f})")
+
+
+def _markdown(content: pd.DataFrame) -> str:
+    rows = [list(content.columns), ["---"] * len(content.columns), *content.astype(str).to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows) + "\n"
