@@ -19,7 +19,7 @@ import numpy as np
 from flwr.app import ConfigRecord, Context
 from flwr.serverapp import Grid, ServerApp
 
-from .clients import data_digest, forget, known_labels, model, nodes, scored_by, texts
+from .clients import about, forget, known_labels, model, nodes
 from .config import RunConfig
 from .data.tasks import check_languages, task_labels
 from .errors import FedPromptError, check_choice
@@ -113,13 +113,9 @@ def _flower_log(folder: str | Path | None):
 
 
 def run(
-    config: RunConfig,
-    output: str | Path = "runs",
-    *,
-    again: bool = False,
-    runtime: str = "here",
+    config: RunConfig, output: str | Path = "runs", *, again: bool = False, runtime: str = "here",
     on_progress: Callable[[dict], None] | None = None,
-) -> Path:
+) -> Path:  # fmt: skip
     """Run a configuration and write its record, a JSON file, into a folder; one that has its record is not run twice.
 
     With `again` it is run even then, and the record replaced. The `runtime` ``"here"`` is processes of this machine,
@@ -137,9 +133,8 @@ def run(
             )
         return path
     path, began = _record_path(config, Path(output)), time.perf_counter()
-    forget()
-    check_languages(config)
     if runtime == "flower":
+        check_languages(config)
         from .flower import flwr_run
 
         return flwr_run(config, path)
@@ -173,20 +168,19 @@ def make_record(config: RunConfig, outcome: Outcome, seconds: float, runtime: st
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
             versions[name] = version(name)
-    about, test, epochs = outcome.about, outcome.test, config.epochs
-    examples, majority, digest, source, label_sets = (
-        {language: found for one in about for language, found in one[key].items()}
-        for key in ("examples", "majority", "digest", "source", "label_sets")
-    )
-    clients, scored = [one["train"] for one in about], [test[name] for name in config.data.languages]
+    told, test, epochs = outcome.about, outcome.test, config.epochs
+    examples, majority = _by_language(told, "examples"), _by_language(told, "majority")
+    clients, scored = [one["train"] for one in told], [test[name] for name in config.data.languages]
     record = {"format": FORMAT, "name": config.name(), "config": config.to_dict(), "versions": versions}
     machine = {"processor": platform.machine(), "cores": os.cpu_count(), "weights": dtype, "device": device.type}
     record |= {"machine": machine, "runtime": runtime, "labels": outcome.labels}
-    record["notes"] = list(dict.fromkeys([note for one in about for note in one["notes"]] + list(frozen.notes)))
-    record |= {"code": _commit(), "source_digest": source, "label_sets": label_sets}
+    record["notes"] = list(dict.fromkeys([note for one in told for note in one["notes"]] + list(frozen.notes)))
+    record |= {"code": _commit(), "source_digest": _by_language(told, "source")}
+    record["label_sets"] = _by_language(told, "label_sets")
     lists = {name: {x: _letters(scores[x]) for x in LISTS} for name, scores in test.items()}
     test = {name: {x: y for x, y in scores.items() if x not in LISTS} for name, scores in test.items()}
-    record |= {"data_digest": digest, "examples": {name: examples[name] for name in test}, "clients": clients}
+    record |= {"data_digest": _by_language(told, "digest"), "examples": {name: examples[name] for name in test}}
+    record["clients"] = clients
     record["budget"] = {"rule": BUDGET, "epochs": epochs, "examples_seen_at_most": epochs * sum(clients)}
     record |= {"majority": {name: majority[name] for name in test}, "parameters": count_parameters(frozen.model)}
     record["backbone_digest"] = {"before": outcome.client_digests[0], "after": outcome.client_digests[-1]}
@@ -195,6 +189,11 @@ def make_record(config: RunConfig, outcome: Outcome, seconds: float, runtime: st
     record |= {name: getattr(outcome, name) for name in kept}
     mean = {key: float(np.mean([scores[key] for scores in scored])) for key in ("accuracy", "macro_f1")}
     return record | {"test": test, "predictions": lists, "seconds": seconds, "mean_test": mean}
+
+
+def _by_language(told: list[dict], key: str) -> dict[str, Any]:
+    """Put together what the clients say of one thing, each of its own languages."""
+    return {language: said for one in told for language, said in one[key].items()}
 
 
 def _letters(labels: list[int]) -> str | list[int]:
@@ -218,10 +217,7 @@ def digests(config: RunConfig) -> dict[str, dict[str, str]]:
     ``data_digest``: the texts and labels that are drawn; ``source_digest``: all rows of the files, drawn or not.
     """
     forget()
-    clients, found = range(nodes(config)), {"data_digest": {}, "source_digest": {}}
+    clients = range(nodes(config))
     labels = task_labels(config.data.task) or sorted({x for i in clients for x in known_labels(config, i)})
-    for client in clients:
-        task = texts(config, client, tuple(labels))[0]
-        for name in scored_by(config, client):
-            found["data_digest"][name], found["source_digest"][name] = data_digest(task, [name]), task.sources[name]
-    return found
+    told = [about(config, client, tuple(labels)) for client in clients]
+    return {"data_digest": _by_language(told, "digest"), "source_digest": _by_language(told, "source")}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ..config import RunConfig
 from ..errors import FedPromptError
-from .corpora import Corpus
+from .corpora import Corpus, corpus_of
 from .draws import Draw, choose, complete, digest
 from .readers import Columns, Table, read_table, remarks, take
 
@@ -55,8 +55,9 @@ def _languages_in(corpus: Corpus, folder: Path) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def languages(corpus: Corpus, data_dir: str | Path | None) -> tuple[str, ...]:
-    """Return the languages that there are files of, or those on the hub."""
+def available_languages(name: str, data_dir: str | Path | None = None) -> tuple[str, ...]:
+    """Return the languages of a task: those that a local folder has files of, else those on the hub."""
+    corpus = corpus_of(name)
     folder = find_folder(corpus, data_dir)
     return tuple(corpus.rows) if folder is None or corpus.packaged else _languages_in(corpus, folder)
 
@@ -92,7 +93,7 @@ def load(
         else:
             splits = {split: table.columns for split, table in files.pop(language).items()}
         only_tested, notes, whole = language in data.unseen, [], digest(language, splits)
-        draw = Draw(config.seed, data.draw, data.train_size, data.dev_size, budgets.get(language), data.dev_share)
+        draw = Draw(config.seed, data, budgets.get(language))
         sizes = dict(zip(corpus.reads, corpus.rows.get(language, ()), strict=False))
         if sizes and not only_tested and sizes != {split: len(rows["label"]) for split, rows in splits.items()}:
             listed = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
@@ -120,8 +121,9 @@ def _compose(columns: Columns, names: Sequence[str]) -> Columns:
     return {"text": [" ".join(filter(None, row)) for row in cells], "label": columns["label"]}
 
 
-def own_labels(corpus: Corpus, languages: Sequence[str], data_dir: str | Path | None) -> tuple[str, ...]:
-    """Return the labels of the training files of some languages, sorted."""
+def own_labels(name: str, languages: Sequence[str], data_dir: str | Path | None = None) -> tuple[str, ...]:
+    """Return the labels of the training files of some languages, sorted: what one client knows of own data."""
+    corpus = corpus_of(name)
     folder = find_folder(corpus, data_dir) or Path()
     return _own_labels({name: _read(corpus, folder, name, False) for name in languages}, (), None)
 
