@@ -10,8 +10,9 @@ import torch
 import xxhash
 
 from .config import PROMPT_METHODS, Model, RunConfig
+from .data.loading import own_labels
 from .data.partition import deal
-from .data.tasks import Task, load, majority_accuracy, own_labels, task_labels
+from .data.tasks import Task, load, majority_accuracy, task_labels
 from .errors import FedPromptError
 from .model.backbones import load_backbone
 from .model.devices import choose_device, compute_dtype

@@ -7,6 +7,7 @@ import subprocess
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,21 +42,20 @@ def make_record(config: RunConfig, outcome: Outcome, seconds: float, runtime: st
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
             versions[name] = version(name)
-    about, test, epochs = outcome.about, outcome.test, config.epochs
-    examples, majority, digest, source, label_sets = (
-        {language: found for one in about for language, found in one[key].items()}
-        for key in ("examples", "majority", "digest", "source", "label_sets")
-    )
-    clients, scored = [one["train"] for one in about], [test[name] for name in config.data.languages]
+    told, test, epochs = outcome.about, outcome.test, config.epochs
+    examples, majority = by_language(told, "examples"), by_language(told, "majority")
+    clients, scored = [one["train"] for one in told], [test[name] for name in config.data.languages]
     record = {"format": FORMAT, "name": config.name(), "config": config.to_dict(), "versions": versions}
     machine = {"processor": platform.machine(), "cores": os.cpu_count(), "weights": dtype, "device": device.type}
     record |= {"machine": machine, "runtime": runtime, "labels": outcome.labels}
-    record["notes"] = list(dict.fromkeys([note for one in about for note in one["notes"]] + list(frozen.notes)))
-    record |= {"code": _commit(), "source_digest": source, "label_sets": label_sets}
+    record["notes"] = list(dict.fromkeys([note for one in told for note in one["notes"]] + list(frozen.notes)))
     record["notes"] += learned_nothing(test, majority)
+    record |= {"code": _commit(), "source_digest": by_language(told, "source")}
+    record["label_sets"] = by_language(told, "label_sets")
     lists = {name: {x: _letters(scores[x]) for x in LISTS} for name, scores in test.items()}
     test = {name: {x: y for x, y in scores.items() if x not in LISTS} for name, scores in test.items()}
-    record |= {"data_digest": digest, "examples": {name: examples[name] for name in test}, "clients": clients}
+    record |= {"data_digest": by_language(told, "digest"), "examples": {name: examples[name] for name in test}}
+    record["clients"] = clients
     record["budget"] = {"rule": BUDGET, "epochs": epochs, "examples_seen_at_most": epochs * sum(clients)}
     record |= {"majority": {name: majority[name] for name in test}, "parameters": count_parameters(frozen.model)}
     record["backbone_digest"] = {"before": outcome.client_digests[0], "after": outcome.client_digests[-1]}
@@ -64,6 +64,11 @@ def make_record(config: RunConfig, outcome: Outcome, seconds: float, runtime: st
     record |= {name: getattr(outcome, name) for name in kept}
     mean = {key: float(np.mean([scores[key] for scores in scored])) for key in ("accuracy", "macro_f1")}
     return record | {"test": test, "predictions": lists, "seconds": seconds, "mean_test": mean}
+
+
+def by_language(told: list[dict], key: str) -> dict[str, Any]:
+    """Put together what the clients say of one thing, each of its own languages."""
+    return {language: said for one in told for language, said in one[key].items()}
 
 
 def learned_nothing(test: dict[str, dict], majority: dict[str, float]) -> list[str]:

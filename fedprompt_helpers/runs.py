@@ -14,7 +14,7 @@ from flwr.app import ConfigRecord, Context
 from flwr.serverapp import Grid, ServerApp
 
 from .adapters import check_save, save_adapters
-from .clients import data_digest, forget, known_labels, model, nodes, scored_by, texts
+from .clients import about, forget, known_labels, model, nodes
 from .config import RunConfig
 from .data.tasks import check_languages, task_labels
 from .errors import FedPromptError, check_choice
@@ -26,7 +26,7 @@ from .federation.state import Outcome
 from .files import write_json
 from .model.devices import choose_device
 from .records import find_record, load_record
-from .reports import make_record
+from .reports import by_language, make_record
 
 server_app = ServerApp()
 
@@ -110,15 +110,10 @@ def _flower_log(folder: str | Path | None):
 
 
 def run(
-    config: RunConfig,
-    output: str | Path = "runs",
-    *,
-    again: bool = False,
-    runtime: str = "here",
-    save: str | Path | None = None,
-    save_round: str = "best",
+    config: RunConfig, output: str | Path = "runs", *, again: bool = False, runtime: str = "here",
+    save: str | Path | None = None, save_round: str = "best",
     on_progress: Callable[[dict], None] | None = None,
-) -> Path:
+) -> Path:  # fmt: skip
     """Run a configuration and write its record, a JSON file, into a folder; one that has its record is not run twice.
 
     With `again` it is run even then, and the record replaced. The `runtime` ``"here"`` is processes of this machine,
@@ -141,9 +136,8 @@ def run(
             raise FedPromptError(f"{path} is there already, but a record holds no model; --again trains it anew")
         return path
     path, began = _record_path(config, Path(output)), time.perf_counter()
-    forget()
-    check_languages(config)
     if runtime == "flower":
+        check_languages(config)
         from .flower import flwr_run
 
         return flwr_run(config, path, save=(save and str(Path(save).absolute())) or "", save_round=save_round)
@@ -176,10 +170,7 @@ def digests(config: RunConfig) -> dict[str, dict[str, str]]:
     ``data_digest``: the texts and labels that are drawn; ``source_digest``: all rows of the files, drawn or not.
     """
     forget()
-    clients, found = range(nodes(config)), {"data_digest": {}, "source_digest": {}}
+    clients = range(nodes(config))
     labels = task_labels(config.data.task) or sorted({x for i in clients for x in known_labels(config, i)})
-    for client in clients:
-        task = texts(config, client, tuple(labels))[0]
-        for name in scored_by(config, client):
-            found["data_digest"][name], found["source_digest"][name] = data_digest(task, [name]), task.sources[name]
-    return found
+    told = [about(config, client, tuple(labels)) for client in clients]
+    return {"data_digest": by_language(told, "digest"), "source_digest": by_language(told, "source")}

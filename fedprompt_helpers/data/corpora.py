@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from ..errors import check_choice
+
 SPLITS = ("train", "dev", "test")
 
 
@@ -46,3 +48,8 @@ CORPORA = {
     task: _read(task, table)
     for task, table in tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8")).items()
 }
+
+
+def corpus_of(task: str) -> Corpus:
+    """Return the corpus of a task, or say which tasks there are."""
+    return CORPORA[check_choice("task", task, CORPORA)]

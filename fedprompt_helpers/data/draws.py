@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import xxhash
 
+from ..config import Data
 from ..errors import FedPromptError
 from .corpora import SPLITS, Corpus
-from .readers import Columns, fold, take
+from .readers import Columns, fold, take, text_keys
 
 DEV_SHARE = 0.2  # of the rows of a file that is split into train and dev
 WELLER = (8_000, 1_000)  # Weller et al. (2022): training and dev rows of each XGLUE dev file; the rest is the test set
@@ -21,11 +22,8 @@ class Draw(NamedTuple):
     """How many labels of a language are used, and which; see ``load_task``."""
 
     seed: int
-    draw: str
-    train_size: int | None
-    dev_size: int | None
+    asked: Data
     label_budget: int | None
-    dev_share: float
 
     def rng(self, *words: str) -> random.Random:
         """Give the random numbers of one purpose, which no other purpose and no other language shares."""
@@ -105,21 +103,21 @@ def choose(corpus: Corpus, language: str, splits: dict[str, Columns], draw: Draw
     shuffled = draw.rng(corpus.task, language, "order").sample(range(n := len(splits["train"]["label"])), n)
     train, dev, notes = take(splits["train"], shuffled), splits["dev"], []
     if draw.label_budget is None:
-        kept = _order(corpus, language, train, draw)[: draw.train_size]
+        kept = _order(corpus, language, train, draw)[: draw.asked.train_size]
         rows = range(len(dev["label"]))
-        if draw.dev_size is not None and draw.dev_size < len(rows):
-            rows = sorted(draw.rng(corpus.task, language, "dev").sample(rows, draw.dev_size))
+        if (size := draw.asked.dev_size) and size < len(rows):
+            rows = sorted(draw.rng(corpus.task, language, "dev").sample(rows, size))
         splits |= {"train": take(train, kept), "dev": take(dev, rows)}
         return notes
-    known, fresh = {*_keys(dev), *_keys(splits["test"])}, []
-    for row, key in enumerate(_keys(train)):
+    known, fresh = {*text_keys(dev), *text_keys(splits["test"])}, []
+    for row, key in enumerate(text_keys(train)):
         if key not in known:
             fresh.append(row)
             known.add(key)
     if repeats := n - len(fresh):
         notes = [f"{language}: {repeats:,} training texts are in dev or test too, or come twice, and are left out"]
-    pool, budget = take(train, fresh), draw.label_budget
-    order, for_dev = _order(corpus, language, pool, draw, dev), int(budget * draw.dev_share)
+    pool, budget, share = take(train, fresh), draw.label_budget, draw.asked.dev_share
+    order, for_dev = _order(corpus, language, pool, draw, dev), int(budget * share)
     if corpus.parallel:
         budget -= for_dev
         if for_dev > (n_dev := len(dev["label"])):
@@ -134,18 +132,13 @@ def choose(corpus: Corpus, language: str, splits: dict[str, Columns], draw: Draw
         raise FedPromptError(f"{what}{why}; lower label_budget, or name a folder with the whole training file")
     if not corpus.parallel:
         order = order[:budget]
-        if draw.draw == "balanced":
+        if draw.asked.draw == "balanced":
             draw.rng(corpus.task, language, "quarter").shuffle(order)
-        is_dev = [int((i + 1) * draw.dev_share) > int(i * draw.dev_share) for i in range(budget)]  # every fourth
+        is_dev = [int((i + 1) * share) > int(i * share) for i in range(budget)]  # every fourth
         parts = {"train": False, "dev": True}
         parts = {name: [row for row, of in zip(order, is_dev, strict=True) if of == x] for name, x in parts.items()}
         splits |= {name: take(pool, rows) for name, rows in parts.items()}
     return notes
-
-
-def _keys(columns: Columns) -> list[tuple[str, ...]]:
-    texts = [columns[name] for name in ("text", "text_pair") if name in columns]
-    return [tuple(map(fold, row)) for row in zip(*texts, strict=True)]
 
 
 def _order(corpus: Corpus, language: str, train: Columns, draw: Draw, dev: Columns | None = None) -> list[int]:
@@ -156,7 +149,7 @@ def _order(corpus: Corpus, language: str, train: Columns, draw: Draw, dev: Colum
     Those splits are stratified: where the whole training file is there, its shares and dev's differ by 0.01 at most.
     """
     labels = train["label"]
-    if dev is None or draw.draw == "balanced":
+    if dev is None or draw.asked.draw == "balanced":
         rng, rank, turn = draw.rng(corpus.task, language, "classes"), Counter(), []
         for label in labels:
             turn.append(rank[label])

@@ -4,15 +4,15 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ..config import RunConfig
+from ..config import Data, RunConfig
 from ..errors import FedPromptError
 from . import own
-from .corpora import Corpus
+from .corpora import Corpus, corpus_of
 from .draws import Draw, choose, complete, digest
 from .readers import Columns, Table, read_table, remarks, take
-from .tables import Asked, asked_of
+from .tables import asked_of
 
 DATA_VARIABLE = "FEDPROMPT_DATA"
 OWN = "own"  # the task of your own data
@@ -70,11 +70,15 @@ def _languages_in(corpus: Corpus, folder: Path) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def languages(corpus: Corpus, data_dir: str | Path | None, asked: Asked) -> tuple[str, ...]:
-    """Return the languages that there are files of, or those on the hub; `asked` is of own data."""
+def available_languages(name: str, data_dir: str | Path | None = None, **named: Any) -> tuple[str, ...]:
+    """Return the languages of a task: those that a local folder has files of, else those on the hub.
+
+    Of own data `named` says what is called otherwise, as for ``load_task``.
+    """
+    corpus = corpus_of(name)
     folder = find_folder(corpus, data_dir)
     if corpus.task == OWN and folder:
-        return own.languages(folder, asked)
+        return own.languages(folder, asked_of(Data(**named)))
     return tuple(corpus.rows) if folder is None or corpus.packaged else _languages_in(corpus, folder)
 
 
@@ -113,7 +117,7 @@ def load(
         else:
             splits = {split: table.columns for split, table in files.pop(language).items()}
         only_tested, notes, whole = language in data.unseen, [], digest(language, splits)
-        draw = Draw(config.seed, data.draw, data.train_size, data.dev_size, budgets.get(language), data.dev_share)
+        draw = Draw(config.seed, data, budgets.get(language))
         sizes = dict(zip(corpus.reads, corpus.rows.get(language, ()), strict=False))
         if sizes and not only_tested and sizes != {split: len(rows["label"]) for split, rows in splits.items()}:
             listed = ", ".join(f"{size:,} {split}" for split, size in sizes.items())
@@ -142,9 +146,9 @@ def _compose(columns: Columns, names: Sequence[str]) -> Columns:
     return {"text": [" ".join(filter(None, row)) for row in cells], "label": columns["label"]}
 
 
-def own_labels(corpus: Corpus, config: RunConfig, languages: Sequence[str]) -> tuple[str, ...]:
-    """Return the labels of the training tables of some languages, sorted."""
-    folder = find_folder(corpus, config.data.data_dir) or Path()
+def own_labels(config: RunConfig, languages: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels of the training tables of some languages, sorted: what one client knows of own data."""
+    folder = find_folder(corpus_of(OWN), config.data.data_dir) or Path()
     return _own_labels(own.of(folder, asked_of(config.data), languages, ())[0], (), None)
 
 

@@ -134,6 +134,12 @@ def fold(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
+def text_keys(columns: Columns) -> list[tuple[str, ...]]:
+    """Return for each row the form of its text, or of its two, in which it counts as the same as another."""
+    texts = [columns[name] for name in ("text", "text_pair") if name in columns]
+    return [tuple(map(fold, row)) for row in zip(*texts, strict=True)]
+
+
 def remarks(language: str, splits: dict[str, Columns], labels: Sequence[str]) -> list[str]:
     """Say what a user should know about one language: sizes, missing labels, empty and repeated texts."""
     sizes = {split: len(splits[split]["label"]) for split in SPLITS}
@@ -143,10 +149,8 @@ def remarks(language: str, splits: dict[str, Columns], labels: Sequence[str]) ->
         notes.append(f"one class only: every training example is {next(iter(present))!r}")
     elif absent := [label for label in labels if label not in present]:
         notes.append(f"no training example of {', '.join(absent)}")
-    texts = {}
+    texts = {split: text_keys(splits[split]) for split in SPLITS}
     for split in SPLITS:
-        columns = [splits[split][name] for name in ("text", "text_pair") if name in splits[split]]
-        texts[split] = [tuple(map(fold, row)) for row in zip(*columns, strict=True)]
         if empty := sum(not all(row) for row in texts[split]):
             notes.append(f"{empty:,} {split} texts are empty")
     for one, other in (("dev", "train"), ("test", "train"), ("test", "dev")):

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import Data, RunConfig
+from ..config import RunConfig
 from ..errors import FedPromptError, check_choice
 from . import loading
-from .corpora import CORPORA, SPLITS, Corpus
+from .corpora import CORPORA, SPLITS, corpus_of
+from .loading import available_languages
 from .own import odd_labels
 from .readers import Columns
-from .tables import asked_of
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -42,25 +42,19 @@ class Task:
 
 def task_labels(name: str) -> tuple[str, ...] | None:
     """Return the fixed labels of a task, or None for own data, whose labels are those of its training files."""
-    return _corpus(name).labels or None
+    return corpus_of(name).labels or None
 
 
-def own_labels(config: RunConfig, languages: Sequence[str]) -> tuple[str, ...]:
-    """Return the labels of the training tables of some languages, sorted: what one client knows of own data."""
-    return loading.own_labels(_corpus(config.data.task), config, languages)
-
-
-def available_languages(name: str, data_dir: str | Path | None = None, **named: Any) -> tuple[str, ...]:
-    """Return the languages of a task: those that a local folder has files of, else those on the hub.
-
-    Of own data `named` says what is called otherwise, as for ``load_task``.
-    """
-    return loading.languages(_corpus(name), data_dir, asked_of(Data(**named)))
+def check_labels(labels: Sequence[str]) -> None:
+    """Check that there is something to tell apart."""
+    if len(set(labels)) < 2:
+        what = f"all training examples have the label {labels[0]!r}; a classifier needs at least two labels"
+        raise FedPromptError(f"{what}: add examples of another")
 
 
 def check_text_field(name: str, text_field: str | None) -> None:
     """Check which text of a task's rows is asked for."""
-    fields = _corpus(name).fields
+    fields = corpus_of(name).fields
     if text_field is not None and not fields:
         having = ", ".join(task for task, corpus in CORPORA.items() if corpus.fields)
         what = f"text_field is {text_field!r}, but a row of task {name!r} has no choice of texts"
@@ -139,14 +133,9 @@ def load(config: RunConfig, languages: Sequence[str] = (), labels: Sequence[str]
         task.data[part.language] = _datasets(part.splits, known)
         task.label_sets[part.language], task.sources[part.language] = part.label_set, part.source
         task.notes += tuple(part.notes)
-    if labels is None and len(set(known)) < 2:
-        what = f"all training examples have the label {known[0]!r}; a classifier needs at least two labels"
-        raise FedPromptError(f"{what}: add examples of another")
+    if labels is None:
+        check_labels(known)
     return task
-
-
-def _corpus(name: str) -> Corpus:
-    return CORPORA[check_choice("task", name, CORPORA)]
 
 
 def _datasets(splits: dict[str, Columns], labels: tuple[str, ...]) -> "DatasetDict":

@@ -12,7 +12,7 @@ from flwr.serverapp import Grid
 
 from ..clients import model, nodes
 from ..config import RunConfig
-from ..data.tasks import task_labels
+from ..data.tasks import check_labels, task_labels
 from ..errors import FedPromptError
 from ..model.counting import backbone_digest, is_head
 from ..model.head_start import add_up, shapes, start_head
@@ -79,11 +79,7 @@ def _meet(grid: Grid, config: RunConfig, folder: Path | None, tell: Callable[[di
             "give every node its own partition-id"
         )
     labels = task_labels(config.data.task) or tuple(sorted({label for one in said.values() for label in one["labels"]}))
-    if len(set(labels)) < 2:
-        raise FedPromptError(
-            f"all training examples have the label {labels[0]!r}; a classifier needs at least two labels: add examples "
-            "of another"
-        )
+    check_labels(labels)
     job = Job(config, names, labels, Outcome(labels=list(labels)), folder, tell)
     heard = _told(grid, present, f"query.{ABOUT}", job.settings())
     job.outcome.about = [json.loads(heard[node]["about"]) for node in sorted(names, key=lambda node: names[node])]

@@ -147,19 +147,10 @@ def goodness(scores: Scores, best_by: str) -> float:
 
 
 def train(
-    model: torch.nn.Module,
-    data: Encoded,
-    dev: Encoded | None = None,
-    *,
-    epochs: int,
-    learning_rate: float = 1e-3,
-    batch_size: int = 16,
-    patience: int | None = 5,
-    seed: int = 0,
-    proximal_mu: float = 0.0,
-    best_by: str = "loss",
+    model: torch.nn.Module, data: Encoded, dev: Encoded | None = None, *, epochs: int, learning_rate: float = 1e-3,
+    batch_size: int = 16, patience: int | None = 5, seed: int = 0, proximal_mu: float = 0.0, best_by: str = "loss",
     on_epoch: Callable[[dict], None] | None = None,
-) -> list[dict]:
+) -> list[dict]:  # fmt: skip
     """Train what is trainable, in place: the loop of chapter 2, dropout off, so that the backbone stays one function.
 
     AdamW at 1e-3 and early stopping with a patience of 5 epochs are the paper's (arXiv 2507.03003, section 5.1). No
