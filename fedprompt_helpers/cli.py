@@ -67,6 +67,10 @@ def run(
     from .records import find_record, load_record, summary
 
     there = not again and find_record(output, config)
+    if config.data.task == "own" and not there:
+        from .inspection import look
+
+        print(look(config), file=sys.stderr)
     if there:
         print("this configuration has its record already; --again runs it anew", file=sys.stderr)
     with nullcontext() if there or runtime != "here" else Progress(config) as progress:
@@ -122,6 +126,20 @@ def read_lines(file: Path | None) -> list[str]:
     if not lines:
         raise FedPromptError(f"there is no text in {file or 'standard input'}; expected one a line")
     return lines
+
+
+@app.command()
+@options_of("languages", "unseen", "data_dir", "columns", "split_names", "quotes", "label_budget", "train_size", "seed")
+def check(
+    task: Annotated[str, typer.Option(help="The task; your own data if left out.")] = "own",
+    max_length: Annotated[int, typer.Option(help="Longest text, in tokens.")] = 64,
+    backbone: Annotated[str, typer.Option(help="Whose tokenizer reads the texts.")] = "pocket",
+    **given: Any,
+) -> None:
+    """Sum up data and name what is odd about them; nothing is trained."""
+    from .inspection import look
+
+    print(look(configuration("pocket", given | {"task": task, "max_length": max_length, "backbone": backbone})))
 
 
 @app.command()

@@ -14,12 +14,13 @@ from .data.loading import own_labels
 from .data.partition import deal
 from .data.tasks import Task, load, majority_accuracy, task_labels
 from .errors import FedPromptError
-from .model.backbones import load_backbone
+from .model.backbones import load_backbone, load_tokenizer
 from .model.devices import choose_device, compute_dtype
 from .model.methods import prepare
 from .model.training import Encoded, encode, get_arrays, join
 
 Labels = tuple[str, ...]
+UNKNOWN, CUT = 0.02, 0.05  # shares of unknown tokens, and of cut texts, from which on a note says so
 
 
 class Frozen(NamedTuple):
@@ -97,8 +98,30 @@ def about(config: RunConfig, client: int, labels: Labels) -> dict:
         "source": {name: task.sources[name] for name in scored},
         "label_sets": {name: task.label_sets[name] for name in scored},
         "train": sum(map(len, parts)),
-        "notes": list(task.notes),
+        "notes": [*task.notes, *_not_read(config, task)],
     }
+
+
+def unread(config: RunConfig, rows) -> tuple[float, float]:
+    """Return the share of tokens that the tokenizer does not know in some texts, and that of texts that are cut."""
+    given = [list(rows[name]) for name in ("text", "text_pair") if name in rows.column_names]
+    tokenizer = load_tokenizer(config.model.backbone)
+    ids = tokenizer(*given, verbose=False)["input_ids"] if len(rows) else []
+    unknown = sum(row.count(tokenizer.unk_token_id) for row in ids) / max(1, sum(map(len, ids)))
+    return unknown, sum(len(row) > config.model.max_length for row in ids) / max(1, len(ids))
+
+
+def _not_read(config: RunConfig, task: Task) -> list[str]:
+    notes = []
+    for language, splits in task.data.items():
+        unknown, cut = unread(config, splits["train"])
+        if unknown >= UNKNOWN:
+            notes.append(
+                f"{language}: {unknown:.0%} of all tokens are unknown to the tokenizer of {config.model.backbone}"
+            )
+        if cut >= CUT:
+            notes.append(f"{language}: {cut:.0%} of the training texts are cut to {config.model.max_length} tokens")
+    return notes
 
 
 @functools.lru_cache(maxsize=64)

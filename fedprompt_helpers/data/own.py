@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..errors import FedPromptError
 from .corpora import SPLITS
 from .readers import Place, Table, fault, fold
-from .tables import Asked, cells_of, is_saved, is_table, split_of, tidy
+from .tables import Asked, cells_of, has_languages, is_saved, is_table, split_of, tidy
 
 REWRITTEN = "labels have marks that nobody sees, or letters composed in another way; they are read without, in NFC"
 
@@ -44,7 +44,8 @@ def sources(root: Path, asked: Asked) -> tuple[list[Source], list[str]]:
             continue
         name = path.name if path.is_dir() else path.stem
         if is_table(path) or is_saved(path):
-            found.append(Source(path, *_named(name, asked)))
+            language, split = _named(name, asked)
+            found.append(Source(path, None if has_languages(path, asked) else language, split))
         elif path.is_dir():
             inside = [each for each in sorted(path.iterdir()) if not each.name.startswith((".", "_"))]
             for each in inside:

@@ -1,6 +1,7 @@
 """Tables in any usual form: what separates their fields, which column is what, and their cells, one row at a time."""
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,27 @@ def is_saved(path: Path) -> bool:
     return path.is_dir() and any((path / name).is_file() for name in SAVED)
 
 
+def has_languages(path: Path, asked: Asked) -> bool:
+    """Whether a table has a column of languages, by its head alone."""
+    if is_saved(path):
+        return False  # its columns are looked at when it is read
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
+        head = next((line for line in lines if line.strip()), "")
+    if path.suffix.lower() in LINES:
+        names = re.findall(r'"([^"]+)"\s*:', head)
+    else:
+        names = [name.strip().strip('"') for name in head.rstrip("\n").split(dialect(path, head, "never", [])[0])]
+    return bool(_fitting("language", names, asked))
+
+
+def _fitting(ours: str, names: list[str], asked: Asked) -> list[str]:
+    """Name the columns that may be what is called so here, the likeliest first."""
+    if ours in asked.columns:
+        return [name for name in names if name == asked.columns[ours]]
+    plain = {name: tidy(name).casefold().replace(" ", "_").replace("-", "_") for name in names}
+    return [name for name in names if name == ours] + [n for each in COLUMNS[ours] for n in names if plain[n] == each]
+
+
 def tidy(text: str) -> str:
     """Return a label as it is compared: NFC, single spaces, without marks that nobody sees."""
     unseen = ("Cf", "Cc")  # formats, such as zero-width and direction marks, and controls
@@ -113,14 +135,11 @@ def dialect(path: Path, text: str, quotes: str, remarks: list[str]) -> tuple[str
 def roles(where: str, place: Place, names: list[str], asked: Asked, remarks: list[str]) -> dict[str, str]:
     """Tell which column is what: as asked, else by common names; say what is read under another name, or not at all."""
     given, found = asked.columns, {}
-    plain = {name: tidy(name).casefold().replace(" ", "_").replace("-", "_") for name in names}
-    for ours, known in COLUMNS.items():
+    for ours in COLUMNS:
         if ours in given:
-            found[ours] = check_choice(f"column in {where}", given[ours], names)
-            continue
-        fitting = [name for each in known for name in names if plain[name] == each]
-        if fitting:
-            found[ours] = ours if ours in names else fitting[0]
+            check_choice(f"column in {where}", given[ours], names)
+        if fitting := _fitting(ours, names, asked):
+            found[ours] = fitting[0]
     listed = ", ".join(repr(name[:40]) for name in names[:20]) or "nothing"
     for ours in ("text", "label"):
         if ours not in found:

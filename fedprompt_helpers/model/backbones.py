@@ -1,5 +1,6 @@
 """A frozen multilingual encoder and its tokenizer, by name."""
 
+import functools
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,8 @@ from transformers.utils import logging
 
 from ..config import CHOICES
 from ..errors import FedPromptError, check_choice
-from .pocket import load_tokenizer, pocket_folder
+from .pocket import load_tokenizer as pocket_tokenizer
+from .pocket import pocket_folder
 from .pooling import pool
 
 
@@ -44,11 +46,19 @@ def load_backbone(
         torch.manual_seed(seed)
         options = {"num_labels": num_labels, "dtype": dtype, "attn_implementation": "eager"}
         model = AutoModelForSequenceClassification.from_pretrained(source, **options)
-        tokenizer = load_tokenizer(Path(source)) if name == "pocket" else AutoTokenizer.from_pretrained(source)
+        tokenizer = load_tokenizer(name)
     model.base_model.requires_grad_(False)
     if pooling == "mean":
         pool(model)
     return Backbone(model.eval(), tokenizer)
+
+
+@functools.lru_cache(maxsize=4)
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a backbone alone."""
+    source = resolve(name, 2)
+    with quiet_loading(name):
+        return pocket_tokenizer(Path(source)) if name == "pocket" else AutoTokenizer.from_pretrained(source)
 
 
 def resolve(name: str, num_labels: int) -> str:
