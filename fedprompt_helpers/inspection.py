@@ -12,22 +12,24 @@ from .data.tasks import Task, load
 
 
 def look(config: RunConfig) -> str:
-    """Sum up the data of a configuration, drawn as it would be: a table by language and label, and what is odd.
+    """Sum up the data of a configuration, drawn as it would be: sizes, labels by language, and what is odd.
 
     Raises
     ------
     FedPromptError
         If the data cannot be read, as for a run.
     """
-    task, rows = load(config), {}
+    task, sizes, labels = load(config), {}, {}
     for language, splits in task.data.items():
-        labels = splits["train"]["label"][:] + splits["dev"]["label"][:]
-        rows[language] = {split: len(splits[split]) for split in SPLITS}
         unknown, cut = unread(config, splits["train"] if len(splits["train"]) else splits["test"])
-        rows[language] |= {"unknown tokens": f"{unknown:.1%}", "cut texts": f"{cut:.1%}"}
-        rows[language] |= {label: labels.count(i) for i, label in enumerate(task.labels)}
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="language")
-    return "\n".join([table.to_string(), "", *(f"- {note}" for note in [*task.notes, *shared(task)])])
+        sizes[language] = {split: f"{len(splits[split]):,}" for split in SPLITS}
+        sizes[language] |= {"unknown tokens": f"{unknown:.1%}", "cut texts": f"{cut:.1%}"}
+        labelled = splits["train"]["label"][:] + splits["dev"]["label"][:]
+        labels[language] = [labelled.count(i) for i in range(len(task.labels))]
+    first = pd.DataFrame.from_dict(sizes, orient="index").rename_axis(columns="language")
+    second = pd.DataFrame(labels, index=list(task.labels)).rename_axis(columns="train and dev")
+    notes = (f"- {note}" for note in [*task.notes, *shared(task)])
+    return "\n".join([first.to_string(), "", second.to_string(), "", *notes])
 
 
 def shared(task: Task) -> list[str]:

@@ -48,7 +48,7 @@ def commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("command", "message"), commands(), ids=[command for command, _ in commands()])
 def test_the_command_gives_the_message_on_the_page(command, message, tmp_path, monkeypatch, capsys):
     (tmp_path / "mine/cy").mkdir(parents=True)
-    (tmp_path / "mine/cy/train.tsv").write_text("text\ttopic\ny gân nesaf\tmusic\n", encoding="utf-8")
+    (tmp_path / "mine/cy/train.tsv").write_text("text\tmood\ny gân nesaf\tmusic\n", encoding="utf-8")
     shutil.copy(tmp_path / "mine/cy/train.tsv", tmp_path / "mine/cy/test.tsv")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("FEDPROMPT_DATA", raising=False)
@@ -227,3 +227,43 @@ def test_the_citation_file_has_what_its_format_asks_for():
     assert {"message", "title", "authors"} <= set(citation)
     assert citation["type"] in ("software", "dataset")
     assert all(isinstance(citation[name], str) for name in ("version", "license", "title", "message"))
+
+
+# Your own language
+
+
+def shown(words: str) -> str:
+    """What the page shows below a command that begins so."""
+    return re.search(rf"^```text\n\$ {re.escape(words)}[^\n]*\n(.*?)^```$", page("your_language"), re.M | re.S)[1]
+
+
+def test_the_page_on_your_own_language_shows_what_its_commands_say(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    exec(re.search(r"```python\n(.*?)```", page("your_language"), re.S)[1], {})
+    first, second = re.findall(r"^\$ (fedprompt check .*)$", page("your_language"), re.M)
+    for command, code in ((first, 2), (second, 0)):
+        monkeypatch.setattr(sys, "argv", shlex.split(command))
+        with pytest.raises(SystemExit) as leaving:
+            cli.main()
+        said = capsys.readouterr()
+        assert leaving.value.code == code
+        assert (said.out or said.err) == shown(command)
+
+
+@pytest.mark.slow
+def test_its_model_is_as_good_as_the_page_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(re.search(r"```python\n(.*?)```", page("your_language"), re.S)[1], {})
+    for command in re.findall(r"^\$ (fedprompt (?:run|predict) .*)$", page("your_language"), re.M):
+        monkeypatch.setattr(sys, "argv", shlex.split(command))
+        with pytest.raises(SystemExit) as leaving:
+            cli.main()
+        assert leaving.value.code == 0
+    labels = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()[-2:]]
+    assert labels == [line.split("\t")[0] for line in shown("fedprompt predict").splitlines()]
+    (path,) = Path("runs").glob("*.json")
+    record = fedprompt_helpers.load_record(path)
+    told = re.search(r"accuracy of (\.\d+) in Welsh and (\.\d+)", flat(page("your_language")))
+    assert abs(record["test"]["cy"]["accuracy"] - float(told[1])) < 0.06
+    assert abs(record["test"]["ga"]["accuracy"] - float(told[2])) < 0.06

@@ -143,12 +143,13 @@ def roles(where: str, place: Place, names: list[str], asked: Asked, remarks: lis
     listed = ", ".join(repr(name[:40]) for name in names[:20]) or "nothing"
     for ours in ("text", "label"):
         if ours not in found:
-            step = f"name it by --columns, as in {ours}={names[0] if names and names[0] else 'NAME'}"
+            free = [name for name in names if name and name not in found.values()]
+            step = f"name it by --columns, as in {ours}={free[0] if free else 'NAME'}"
             raise fault(where, place, f"no column {ours!r}; found {listed}; {step}")
     for ours, theirs in found.items():
         if names.count(theirs) > 1:
             raise fault(where, place, f"two columns {theirs!r}; found {listed}; name each column once")
-        if theirs != ours:
+        if theirs != ours and ours not in given:
             remarks.append(f"column {theirs!r} is read as {ours}")
     if unused := [name for name in names if name not in found.values()]:
         remarks.append(f"not used: {', '.join(repr(name) if name else 'a column without a name' for name in unused)}")
