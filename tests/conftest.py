@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,28 @@ def tiny_backbone(tmp_path_factory) -> str:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def preloaded():
+    """Commands in processes that begin with PyTorch and Flower loaded; see `tests.preloaded`."""
+    folder = tempfile.TemporaryDirectory(dir="/tmp")  # the name of a socket must be short
+    path, program = Path(folder.name) / "socket", Path(__file__).with_name("preloaded.py")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    server = subprocess.Popen(
+        [sys.executable, "-P", str(program), "serve", str(path)], stdin=subprocess.PIPE, env=environment
+    )
+
+    def give(run: str | Path, *arguments) -> list[str]:
+        while not path.exists():
+            assert server.poll() is None, "the server of tests.preloaded has ended"
+            time.sleep(0.05)
+        return [sys.executable, "-S", str(program), str(path), str(run), *map(str, arguments)]
+
+    yield give
+    server.stdin.close()
+    server.wait()
+    folder.cleanup()
 
 
 @pytest.fixture(scope="session")
