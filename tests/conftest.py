@@ -20,8 +20,14 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
+# Files that take a minute and more: two workers end together if these begin first.
+LONG = ("runtimes", "assignment", "runs", "federation", "faults", "versions", "training", "head_start", "slides", "pdf")
+
+
 def pytest_collection_modifyitems(items):
-    """Mark what waits for built pages or for a browser, so that `make quick` leaves it out."""
+    """Begin with the longest files; mark what waits for pages or a browser, so that `make quick` leaves it out."""
+    rank = {f"test_{name}": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
     for item in items:
         if {"built", "published", "printed", "some_chromium"} & set(item.fixturenames):
             item.add_marker("slow")
