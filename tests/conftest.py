@@ -1,8 +1,11 @@
 """Settings for every test."""
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +20,14 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
+# Files that take a minute and more: two workers end together if these begin first.
+LONG = ("runtimes", "assignment", "runs", "federation", "faults", "versions", "training", "head_start", "slides", "pdf")
+
+
 def pytest_collection_modifyitems(items):
-    """Mark what waits for built pages or for a browser, so that `make quick` leaves it out."""
+    """Begin with the longest files; mark what waits for pages or a browser, so that `make quick` leaves it out."""
+    rank = {f"test_{name}": number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
     for item in items:
         if {"built", "published", "printed", "some_chromium"} & set(item.fixturenames):
             item.add_marker("slow")
@@ -58,20 +67,50 @@ def built(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_backbone(tmp_path_factory) -> str:
-    """A folder with a small random XLM-R and the pocket tokenizer, where a pretrained one proves nothing more."""
+    """A folder with a small random XLM-R, where a pretrained one proves nothing more.
+
+    Its tokenizer is the pocket one with the 6,000 most frequent pieces of 250,000, which take seconds to read.
+    """
     import torch
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
     from fedprompt_helpers.model.pocket import load_tokenizer, pocket_folder
 
     folder = tmp_path_factory.mktemp("tiny")
-    tokenizer = load_tokenizer(pocket_folder())
+    whole = json.loads((pocket_folder() / "tokenizer.json").read_text("utf-8"))
+    pieces, mask = whole["model"]["vocab"], whole["added_tokens"][-1]
+    whole["model"]["vocab"] = [*pieces[:6000], pieces[mask["id"]]]
+    mask["id"] = 6000
+    (folder / "tokenizer.json").write_text(json.dumps(whole), "utf-8")
+    tokenizer = load_tokenizer(folder)
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     torch.manual_seed(0)
     model = XLMRobertaModel(XLMRobertaConfig(vocab_size=len(tokenizer), max_position_embeddings=130, **sizes))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def preloaded():
+    """Commands in processes that begin with PyTorch and Flower loaded; see `tests.preloaded`."""
+    folder = tempfile.TemporaryDirectory(dir="/tmp")  # the name of a socket must be short
+    path, program = Path(folder.name) / "socket", Path(__file__).with_name("preloaded.py")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    server = subprocess.Popen(
+        [sys.executable, "-P", str(program), "serve", str(path)], stdin=subprocess.PIPE, env=environment
+    )
+
+    def give(run: str | Path, *arguments) -> list[str]:
+        while not path.exists():
+            assert server.poll() is None, "the server of tests.preloaded has ended"
+            time.sleep(0.05)
+        return [sys.executable, "-S", str(program), str(path), str(run), *map(str, arguments)]
+
+    yield give
+    server.stdin.close()
+    server.wait()
+    folder.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -14,14 +14,18 @@ needs_nbgrader = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("course")
+def graded(tmp_path_factory):
+    """A course folder in which the two examples are graded, and what grading found."""
+    folder = tmp_path_factory.mktemp("course")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(os.environ, "OMP_NUM_THREADS", "1")  # kernels beside other tests
+        return folder, grade.grade_examples(folder)
 
 
 @needs_nbgrader
 @pytest.mark.notebooks
-def test_the_students_notebook_is_made_from_the_instructors(folder):
-    made = nbformat.read(grade.course(folder), as_version=4)
+def test_the_students_notebook_is_made_from_the_instructors(graded):
+    made = nbformat.read(graded[0] / "release" / grade.NAME / f"{grade.NAME}.ipynb", as_version=4)
     kept = nbformat.read(grade.STUDENT, as_version=4)
     again = "python -m book.assignments.grade student writes it anew"
     assert [cell.source for cell in made.cells] == [cell.source for cell in kept.cells], again
@@ -40,9 +44,8 @@ def test_the_students_notebook_shows_no_solution_and_no_hidden_test():
 
 @needs_nbgrader
 @pytest.mark.notebooks
-def test_both_submissions_get_the_marks_they_deserve(folder, monkeypatch):
-    monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", "1")  # kernels beside other tests
-    found = grade.grade_examples(folder)
+def test_both_submissions_get_the_marks_they_deserve(graded):
+    folder, found = graded
     lost = {student: {t for t, (got, most) in tests.items() if got < most} for student, tests in found.items()}
     hidden = {"prompt-hidden", "count-hidden", "fedavg-hidden", "round-hidden", "guard-hidden"}
     assert lost == {"right": set(), "mistakes": hidden}

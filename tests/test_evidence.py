@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -125,7 +124,7 @@ def test_tables_figures_and_page_are_those_of_the_records(tmp_path):
 
 
 @pytest.mark.slow
-def test_verify_compares_the_data_first(tmp_path, tiny_backbone, monkeypatch):
+def test_verify_compares_the_data_first(tmp_path, tiny_backbone, monkeypatch, preloaded):
     mirror, store = tmp_path / "mirror", Store(tmp_path / "records.jsonl")
     sizes = {"politics": 60, "health": 30}
     for language in ("lin", "lug"):
@@ -141,7 +140,7 @@ def test_verify_compares_the_data_first(tmp_path, tiny_backbone, monkeypatch):
     other = next(text for text, _ in rows("lin train", **sizes) if text not in drawn)
 
     def verify() -> tuple[int, str]:
-        command = [sys.executable, "-m", "book.research", "verify", name, "--records", str(store.path)]
+        command = preloaded("book.research.__main__:main", "verify", name, "--records", store.path)
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         return done.returncode, done.stdout
 

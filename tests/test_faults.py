@@ -200,12 +200,14 @@ def test_nothing_in_a_runs_folder_is_executed(config, tmp_path):
     assert not (tmp_path / "executed").exists()
 
 
-def kill_and_resume(arguments: str, sign: str, folder, backbone):
+def kill_and_resume(arguments: str, sign: str, folder, backbone, preloaded):
     """Give the records of a run and of one that was killed as soon as `sign` was there, then run again."""
-    command = [sys.executable, "-m", "fedprompt_helpers", "run", *arguments.split(), "--backbone", backbone, "--output"]
+    given = ["run", *arguments.split(), "--backbone", backbone, "--output"]
+    command = preloaded("fedprompt_helpers.cli:main", *given)
     subprocess.run([*command, str(folder / "whole")], check=True, capture_output=True)
 
-    process = subprocess.Popen([*command, str(folder / "killed")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    alone = [sys.executable, "-m", "fedprompt_helpers", *given, str(folder / "killed")]
+    process = subprocess.Popen(alone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     deadline = time.monotonic() + 300
     while not list((folder / "killed").glob(f".*.unfinished/{sign}")):
         assert process.poll() is None and time.monotonic() < deadline
@@ -232,13 +234,14 @@ def kill_and_resume(arguments: str, sign: str, folder, backbone):
     ],
     ids=["fedadam and heads", "fedavgm", "distance"],
 )
-def test_kill_9_and_the_same_command_gives_the_uninterrupted_result(aggregation, tiny_backbone, tmp_path):
+def test_kill_9_and_the_same_command_gives_the_uninterrupted_result(aggregation, tiny_backbone, tmp_path, preloaded):
     # With a server that has a memory of its own (Adam), and clients that keep their heads to themselves.
     a, b, said = kill_and_resume(
-        f"--languages en,cy --train-size 100 --dev-size 60 --rounds 12 --local-epochs 1 --patience 0 {aggregation}",
+        f"--languages en,cy --train-size 32 --dev-size 16 --rounds 12 --local-epochs 1 --patience 0 {aggregation}",
         "round.json",
         tmp_path,
         tiny_backbone,
+        preloaded,
     )
     assert "was finished before" in said
     for record in (a, b):
@@ -249,13 +252,14 @@ def test_kill_9_and_the_same_command_gives_the_uninterrupted_result(aggregation,
     assert a["test"] == b["test"]
 
 
-def test_kill_9_while_languages_train_alone_keeps_those_that_are_finished(tiny_backbone, tmp_path):
+def test_kill_9_while_languages_train_alone_keeps_those_that_are_finished(tiny_backbone, tmp_path, preloaded):
     languages = "en,cy,ga,is"
     a, b, _ = kill_and_resume(
-        f"--setting local --languages {languages} --train-size 200 --rounds 8 --local-epochs 2 --patience 0",
+        f"--setting local --languages {languages} --train-size 60 --rounds 8 --local-epochs 2 --patience 0",
         "alone-*.json",
         tmp_path,
         tiny_backbone,
+        preloaded,
     )
     for record in (a, b):
         for epochs in record["epochs"].values():

@@ -62,10 +62,12 @@ def test_the_backbone_is_bit_identical_in_every_process(outcome):
     assert set(outcome.client_digests) == {backbone_digest(model(CONFIG, LABELS).model)}
 
 
-def test_the_same_seed_gives_the_same_federation(outcome):
-    again = simulate(CONFIG)
-    assert again.test == outcome.test
-    assert all(np.array_equal(again.arrays[name], outcome.arrays[name]) for name in outcome.arrays)
+def test_the_same_seed_gives_the_same_federation_and_another_another(tiny_backbone):
+    config = CONFIG.replace(backbone=tiny_backbone)
+    once, again, other = (simulate(each) for each in (config, config, config.replace(seed=1)))
+    assert again.test == once.test != other.test
+    assert all(np.array_equal(again.arrays[name], once.arrays[name]) for name in once.arrays)
+    assert not all(np.array_equal(other.arrays[name], once.arrays[name]) for name in once.arrays)
 
 
 def test_fedavg_by_hand_equals_flowers():
@@ -96,9 +98,10 @@ def test_the_two_apps_run_on_a_grid_as_flower_calls_them(tiny_backbone):
     assert all(np.array_equal(again[name], outcome.arrays[name]) for name in again)
 
 
-def test_a_round_equals_the_same_steps_in_a_plain_loop(outcome):
+def test_a_round_equals_the_same_steps_in_a_plain_loop(tiny_backbone):
     """One client, one round: the federation does what training alone does."""
-    config = RunConfig(languages=("cy",), train_size=16, rounds=1, local_epochs=1, precision="float32")
+    sizes = {"train_size": 16, "rounds": 1, "local_epochs": 1}
+    config = RunConfig(languages=("cy",), precision="float32", backbone=tiny_backbone, **sizes)
     federated = simulate(config).arrays
     frozen, held = model(config, LABELS), part(config, 0, LABELS)
     training.set_arrays(frozen.model, frozen.initial)

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -62,8 +61,8 @@ def small(backbone, mirror, **values) -> RunConfig:
 
 
 @pytest.mark.slow
-def test_the_paper_track_runs_as_configured(backbone, mirror, tmp_path):
-    command = [sys.executable, "-m", "fedprompt_helpers", "run", "--track", "paper", "--task", "xglue-nc"]
+def test_the_paper_track_runs_as_configured(backbone, mirror, tmp_path, preloaded):
+    command = preloaded("fedprompt_helpers.cli:main", "run", "--track", "paper", "--task", "xglue-nc")
     command += ["--languages", "en,de,fr", "--backbone", str(backbone), "--data-dir", str(mirror)]
     command += ["--rounds", "2", "--output", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})

@@ -177,14 +177,13 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", ["federated", "local"])
-def test_a_client_opens_its_own_files_alone(setting, tiny_backbone, tmp_path):
+def test_a_client_opens_its_own_files_alone(setting, tiny_backbone, tmp_path, preloaded):
     """The interpreter says which files were opened, and for which client."""
     folder, log = own_data(tmp_path / "data", ("xx", "yy", "zz")), tmp_path / "opened"
     log.mkdir()
     script = OPENS.format(folder=str(folder), log=str(log), backbone=tiny_backbone, setting=setting)
     (tmp_path / "script.py").write_text(script)
-    command, paths = [sys.executable, tmp_path / "script.py"], {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(command, capture_output=True, text=True, env=paths)
+    result = subprocess.run(preloaded(tmp_path / "script.py"), capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     opened = {path.name: {line.split("/")[0] for line in path.read_text().split()} for path in log.iterdir()}
     assert opened == {"0": {"xx"}, "1": {"yy"}, "2": {"zz"}}  # and the server's process opened none

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -98,10 +99,18 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def federation(home: Path, folders: list[Path]):
-    """A SuperLink, and one SuperNode for each folder, which holds that node's own data."""
+def federation(home: Path, folders: list[Path], preloaded):
+    """A SuperLink, and one SuperNode for each folder, which holds that node's own data.
+
+    Each message to an app is a process of its own, which has PyTorch loaded when it begins.
+    """
     link, control, fleet, *ports = free_ports(3 + len(folders))
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join([str(home / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    (home / "bin").mkdir()
+    for name, of in {"flwr-clientapp": "flwr.supernode.cli", "flwr-serverapp": "flwr.superlink.cli"}.items():
+        program, command = home / "bin" / name, preloaded(f"{of}:{name.replace('-', '_')}")
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+        program.chmod(0o755)
     environment = {**os.environ, "FLWR_HOME": str(home), "PATH": path, "OMP_NUM_THREADS": "1"}
     connection = f'default = "link"\n\n[superlink.link]\naddress = "127.0.0.1:{link}"\ninsecure = true\n'
     (home / "config.toml").write_text(f"[superlink]\n{connection}")
@@ -128,11 +137,11 @@ def submit(environment, config, output: Path) -> str:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400).stdout
 
 
-def test_nodes_with_a_folder_of_one_language_each_give_the_same_scores(configuration, here, tmp_path):
+def test_nodes_with_a_folder_of_one_language_each_give_the_same_scores(configuration, here, tmp_path, preloaded):
     folders = [own_data(tmp_path / f"node-{i}", [language]) for i, language in enumerate(LANGUAGES)]
     output, home = tmp_path / "records", tmp_path / "home"
     output.mkdir(), home.mkdir()
-    with federation(home, folders) as environment:
+    with federation(home, folders, preloaded) as environment:
         said = submit(environment, configuration, output)
     [path] = output.glob("tsv-*.json")
     record = fp.load_record(path)
@@ -141,11 +150,11 @@ def test_nodes_with_a_folder_of_one_language_each_give_the_same_scores(configura
     assert record["data_digest"] == here["data_digest"]
 
 
-def test_a_node_without_a_folder_is_one_line(configuration, tmp_path):
+def test_a_node_without_a_folder_is_one_line(configuration, tmp_path, preloaded):
     folders = [own_data(tmp_path / "node-0", ["en"]), tmp_path / "nothing"]
     output, home = tmp_path / "records", tmp_path / "home"
     output.mkdir(), home.mkdir()
-    with federation(home, folders) as environment:
+    with federation(home, folders, preloaded) as environment:
         said = submit(environment, configuration, output)
     assert "FedPromptError: data_dir is" in said and "not a folder" in said, said
     assert not list(output.glob("*.json"))

@@ -39,7 +39,7 @@ local_epochs = 1
 [[block]]
 label = "alone"
 setting = "local"
-choose = { learning_rate = [1e-4, 3e-3] }
+choose = { learning_rate = [1e-4, 3e-2] }
 [[block]]
 label = "together"
 like = "alone"
@@ -54,10 +54,11 @@ def write(folder: Path, text: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory) -> Path:
+def swept(tmp_path_factory, tiny_backbone) -> Path:
     """A folder with a sweep file and its records, run by the command."""
     folder = tmp_path_factory.mktemp("sweep")
-    done = CliRunner().invoke(app, ["sweep", str(write(folder, SWEEP)), "--records", str(folder / "records.jsonl")])
+    file = write(folder, SWEEP.replace("[common]", f'[common]\nbackbone = "{tiny_backbone}"'))
+    done = CliRunner().invoke(app, ["sweep", str(file), "--records", str(folder / "records.jsonl")])
     assert done.exit_code == 0, done.output
     return folder
 
@@ -116,7 +117,8 @@ def test_the_table_says_what_the_records_say(swept):
     assert together["gain"].to_numpy() == pytest.approx(
         together["accuracy"].to_numpy() - content.loc["alone", "accuracy"]
     )
-    assert together["update_bytes"].between(1.0e6, 1.2e6).all()
+    trained = 4 * next(r["message_parameters"] for r in records(swept) if r["config"]["setting"] == "federated")
+    assert together["update_bytes"].between(trained, trained + 16_000).all()
     assert (together["megabytes_to_target"] > 0).all()
 
 
@@ -215,7 +217,7 @@ def test_the_joint_digest_of_an_old_record_is_that_of_all_its_languages():
     [
         (("rounds = 1", "round = 1"), "round"),
         (('label = "together"', 'label = "alone"'), "same label"),
-        (("learning_rate = [1e-4, 3e-3] }", "lerning_rate = [1e-4] }"), "learning_rate"),
+        (("learning_rate = [1e-4, 3e-2] }", "lerning_rate = [1e-4] }"), "learning_rate"),
         (('like = "alone"', 'like = "alon"'), "nearest: alone"),
         (('baseline = "alone"', 'baseline = "nobody"'), "baseline"),
         (("[[block]]", "[[blocks]]"), "block"),
@@ -226,8 +228,8 @@ def test_the_joint_digest_of_an_old_record_is_that_of_all_its_languages():
         (("target = 0.01", 'target = "0.01"'), "expected a number"),
         (("local_epochs = [1, 2] }", "local_epochs = 2 }"), "lists of values"),
         (("local_epochs = [1, 2] }", "local_epochs = [1, 0] }"), "local_epochs"),
-        (("choose = { learning_rate = [1e-4, 3e-3] }", ""), "chooses nothing"),
-        (("learning_rate = [1e-4, 3e-3]", 'learning_rate = [1e-4, "a"]'), "block 'alone': learning_rate"),
+        (("choose = { learning_rate = [1e-4, 3e-2] }", ""), "chooses nothing"),
+        (("learning_rate = [1e-4, 3e-2]", 'learning_rate = [1e-4, "a"]'), "block 'alone': learning_rate"),
     ],
 )
 def test_a_fault_in_a_sweep_file_is_named(tmp_path, change, says):
@@ -347,7 +349,12 @@ def test_the_interval_of_a_setting_by_hand(tmp_path):
 
 @slow
 def test_gains_are_paired_by_seed_and_language(swept, tmp_path):
-    text = SWEEP.replace('"alone"', '"local"').replace('"together"', '"federated by language"')
+    text = (
+        (swept / "small.toml")
+        .read_text("utf-8")
+        .replace('"alone"', '"local"')
+        .replace('"together"', '"federated by language"')
+    )
     sweep = sweeps.read_sweep(write(tmp_path, text))
     table = gains.gains_table([sweep], swept / "records.jsonl").set_index("language")
     assert list(table.index) == ["en", "cy"]
