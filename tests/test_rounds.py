@@ -228,9 +228,12 @@ def test_personal_epochs_change_the_test_alone_and_only_for_the_better(config, p
     assert without_times(personal.rounds) == without_times(plain.rounds)
     assert personal.test != plain.test and same(personal.arrays, plain.arrays)
 
-    def for_the_worse(*given, patience, **options):
-        history = training.train(*given, patience=patience, **options)
-        return [{"dev_loss": np.inf}] if patience else history
+    def for_the_worse(model, *given, patience, **options):
+        history = training.train(model, *given, patience=patience, **options)
+        if patience:  # alone, at the end: confident and wrong
+            wrong = {name: -100 * values for name, values in training.get_arrays(model).items()}
+            training.set_arrays(model, wrong)
+        return history
 
     monkeypatch.setattr(client_side, "train", for_the_worse)  # processes that are forked have it too
     monkeypatch.setenv("FEDPROMPT_START_METHOD", "fork")

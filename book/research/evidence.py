@@ -100,6 +100,15 @@ def differences(
     return (first - second).dropna()
 
 
+def finished(frame: pd.DataFrame, sweep: Sweep) -> pd.DataFrame:
+    """Keep the settings that have all seeds, at budgets where there are two of them to compare."""
+    if frame.empty:
+        return frame
+    seeds = frame.groupby([BUDGET, "label"])["seed"].transform("nunique")
+    whole = frame[seeds == len(sweep.seeds)]
+    return whole[whole.groupby(BUDGET)["label"].transform("nunique") > 1]
+
+
 def table(sweep: Sweep, records: Store | str | Path) -> pd.DataFrame:
     """Make the table of a sweep: a row a budget and setting, the majority class on top of each budget.
 
@@ -110,7 +119,7 @@ def table(sweep: Sweep, records: Store | str | Path) -> pd.DataFrame:
         ``gain`` is the difference to the sweep's baseline at the same budget, paired by seed, ``worst`` the smallest
         of the languages' mean gains.
     """
-    frame, rows = scores(sweep, records), []
+    frame, rows = finished(scores(sweep, records), sweep), []
     if frame.empty:
         return frame
     for budget, at in frame.groupby(BUDGET):

@@ -59,6 +59,8 @@ def write(sweeps: list[Sweep], records: Store | str | Path, folder: Path, page: 
         if frames[name].empty:
             continue
         content = TABLES[name](frames[name]) if name in TABLES else table(sweep, records)
+        if content.empty:  # under way: no setting to compare with another yet
+            continue
         target, picture = folder / f"{name}.csv", folder / f"{name}.png"
         content.to_csv(target, index=False, float_format="%.6g", lineterminator="\n")
         written.append(target)
