@@ -1,6 +1,7 @@
 """Saved models: what plain PEFT reads has equal scores, what `predict` says, and folders whole or not there."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from fedprompt_helpers.adapters import ARRAYS, FACTS, classify, load_adapter
 from fedprompt_helpers.cli import main
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.records import load_record
+from fedprompt_helpers.reports import learned_nothing
 
 SMALL = {"languages": ("en", "cy"), "train_size": 16, "dev_size": 16, "rounds": 1, "local_epochs": 1}
 SMALL |= {"learning_rate": 1e-2, "max_length": 24}
@@ -260,3 +262,16 @@ def test_a_full_disk_leaves_no_half_of_a_model(save, tmp_path, monkeypatch, tiny
 def test_texts_that_cannot_be_classified(texts_given, others, said, save):
     with pytest.raises(FedPromptError, match=said):
         classify(load_adapter(save(method="lora")[0]), texts_given, others)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "guesses", "said"),
+    [
+        (0.5, [0, 1, 1], None),
+        (0.2, [0, 1, 1], r"the mean accuracy, 0\.200, is not above that of guessing the majority class, 0\.300"),
+        (0.5, [1, 1, 1], r"every guess in cy is one and the same label"),
+    ],
+)
+def test_a_run_that_learned_nothing_says_so(accuracy, guesses, said):
+    notes = learned_nothing({"cy": {"accuracy": accuracy, "guesses": guesses}}, {"cy": 0.3})
+    assert (not notes) if said is None else re.search(f"{said}; usual causes: a learning rate", notes[0])
