@@ -1,5 +1,6 @@
 """The evidence: differences paired by seed, intervals as SciPy has them, verdicts by rule, and its page."""
 
+import json
 import re
 import subprocess
 import tomllib
@@ -17,6 +18,7 @@ from book.research.sweeps import everything, read_sweep
 from book.research.verdicts import read_verdicts
 from fedprompt_helpers.config import RunConfig
 from fedprompt_helpers.data.tasks import load_task
+from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.records import load_record
 from fedprompt_helpers.runs import run
 
@@ -113,6 +115,19 @@ def test_records_of_the_evidence_name_their_code_and_their_data():
             told = record["predictions"][name]
             right = [a == b for a, b in zip(told["truth"], told["guesses"], strict=True)]
             assert np.mean(right) == pytest.approx(scores["accuracy"])
+
+
+def test_settings_that_drew_other_texts_are_not_compared(tmp_path):
+    linear = next(sweep for sweep in SWEEPS if sweep.path.stem == "linear")
+    wanted = {config for config in everything(linear) if config.seed == 4 and config.data.label_budget == (64,)}
+    found = [record for config, record in open_store(ROOT / RECORDS).items() if config in wanted][:2]
+    assert len(evidence.scores(linear, Store(tmp_path / "none.jsonl"))) == 0
+    for record in found:
+        record = json.loads(json.dumps(record))
+        record["data_digest"]["lug"] = record["name"]
+        Store(tmp_path / "records.jsonl").add(record)
+    with pytest.raises(FedPromptError, match=r"linear.toml: .* drew other texts of lug than another record of seed 4"):
+        evidence.scores(linear, tmp_path / "records.jsonl")
 
 
 def test_tables_figures_and_page_are_those_of_the_records(tmp_path):

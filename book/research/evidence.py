@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from fedprompt_helpers.errors import FedPromptError
+
 from .results import costs
 from .store import Store, open_store
 from .sweeps import Sweep, settings
@@ -39,8 +41,13 @@ def scores(sweep: Sweep, records: Store | str | Path) -> pd.DataFrame:
         labels forbidden that the language does not have; ``majority``; and of the whole run ``epochs`` that each
         example was really seen, mean over clients, ``megabytes`` sent, those sent until the mean dev accuracy reached
         the sweep's target (missing if no round did) as ``to_target``, and ``seconds``.
+
+    Raises
+    ------
+    FedPromptError
+        If two settings that are compared, with the same seed, budget and share for dev, drew different texts.
     """
-    store, rows = open_store(records), []
+    store, rows, drawn = open_store(records), [], {}
     for setting in settings(sweep, store.get):
         for config in setting.configs:
             if (record := store.get(config)) is None:
@@ -51,6 +58,11 @@ def scores(sweep: Sweep, records: Store | str | Path) -> pd.DataFrame:
             run |= {"epochs": epochs_run(record), "seconds": record["seconds"]}
             run |= {"megabytes": cost.get("megabytes", 0.0), "to_target": cost.get("megabytes_to_target", np.nan)}
             for name, test in record["test"].items():
+                draw = config.seed, name, budgets.get(name), config.data.dev_share, name in config.data.unseen
+                digest = record["data_digest"][name]
+                if drawn.setdefault(draw, digest) != digest:
+                    what = f"{record['name']} drew other texts of {name} than another record of seed {config.seed}"
+                    raise FedPromptError(f"{sweep.path.name}: {what}; run it again on the data of the others")
                 kept = {key: test[key] for key in ("accuracy", "macro_f1", "own_accuracy")}
                 rows.append(
                     run | {BUDGET: budgets.get(name), "language": name, "majority": record["majority"][name]} | kept
