@@ -110,4 +110,7 @@ def named(option: str, given: str | None, known: Sequence[str]) -> dict[str, str
         if not theirs:
             raise FedPromptError(f"{option} has {part!r}; expected NAME=ITS NAME IN THE FILES, as in {known[0]}=mine")
         found[check_choice(f"name in {option}", ours, known)] = theirs
+    for theirs, times in Counter(found.values()).items():
+        if times > 1:
+            raise FedPromptError(f"{option} gives {theirs!r} two meanings; name each once")
     return found

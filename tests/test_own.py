@@ -66,6 +66,14 @@ def as_json_lines(root: Path) -> dict:
     return {}
 
 
+def as_json_lists(root: Path) -> dict:
+    for (language, split), rows in WANTED.items():
+        path = root / language / f"{split}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps([{"text": text, "label": label} for text, label in rows], indent=1), "utf-8")
+    return {}
+
+
 def as_language_files(root: Path) -> dict:
     for language in ("cy", "sw"):
         rows = [(text, label, split) for x, split, text, label in ROWS if x == language]
@@ -216,7 +224,15 @@ REFUSED = {
     "no column of texts": ("train.csv", "words,label\na,b\n", {}, "row 1: no column 'text'; found 'words'.*text=words"),
     "a column that is not there": ("train.tsv", GOOD, {"columns": "text=txt"}, "'txt'; nearest: text"),
     "no JSON": ("train.jsonl", '{"text": "a", "label": "b"}\n{"text"\n', {}, "row 2: no JSON .*expected one object a"),
-    "no object": ("train.jsonl", '["a", "b"]\n', {}, r"row 1: no object; found '\[\"a\", \"b\"\]'"),
+    "no object": ("train.jsonl", '["a", "b"]\n', {}, "row 1: no object; found .* expected one a line"),
+    "a list for a text": (
+        "train.jsonl",
+        '{"text": ["a"], "label": "b"}\n',
+        {},
+        r"row 1: 'text' is a list, \"\['a'\]\"",
+    ),
+    "a label that is no number": ("train.jsonl", '{"text": "a", "label": NaN}\n', {}, "row 1: 'label' is no number"),
+    "one name for two": ("train.tsv", GOOD, {"columns": "text=text,label=text"}, "columns gives 'text' two meanings"),
     "no label in an object": ("train.jsonl", '{"text": "a", "label": "b"}\n{"text": "c"}\n', {}, "row 2: no 'label'"),
     "too many fields": ("train.csv", "text,label\na,b,c\n", {}, "row 2: a field after .* fields separated by commas"),
     "an unknown split": ("all.tsv", "text\tlabel\tsplit\na\tb\toval\n", {}, "unknown split 'oval'; .*test=oval"),
@@ -237,6 +253,16 @@ def test_what_cannot_be_read_is_one_line(case, tmp_path):
         else:
             language_of(folder, content, name, **named)
     assert "\n" not in str(caught.value)
+
+
+def test_where_nothing_can_be_read_it_says_what_is_expected(tmp_path):
+    (tmp_path / "a/b/en").mkdir(parents=True)
+    delimited(tmp_path / "a/b/en/train.tsv", [("x", "y")])
+    (tmp_path / "sheet.xlsx").write_bytes(b"PK")
+    with pytest.raises(FedPromptError, match=r"no table in .*; expected \.tsv, .*; not read: a/b, sheet\.xlsx"):
+        fp.load_task("own", data_dir=tmp_path)
+    with pytest.raises(FedPromptError, match=r"sheet\.xlsx' is no table that is known; .*save a spreadsheet as CSV"):
+        fp.load_task("own", data_dir=tmp_path / "sheet.xlsx")
 
 
 def test_quotes_can_be_forced(tmp_path):

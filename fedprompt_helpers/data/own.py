@@ -15,6 +15,7 @@ from .corpora import SPLITS
 from .readers import Place, Table, fault, fold
 from .tables import Asked, cells_of, has_languages, is_saved, is_table, split_of, tidy
 
+KNOWN = ".tsv, .csv, .txt, .jsonl, .json, or what datasets saved"
 REWRITTEN = "labels have marks that nobody sees, or letters composed in another way; they are read without, in NFC"
 
 
@@ -37,8 +38,10 @@ class Row(NamedTuple):
 def sources(root: Path, asked: Asked) -> tuple[list[Source], list[str]]:
     """Find the tables under a path, and say which files are not read."""
     found, unread = [], []
-    if root.is_file() or is_saved(root):
+    if is_table(root) or is_saved(root):
         return [Source(root, None, None)], []
+    if root.is_file():
+        raise FedPromptError(f"{str(root)!r} is no table that is known; expected {KNOWN}: save a spreadsheet as CSV")
     for path in sorted(root.iterdir()):
         if path.name.startswith((".", "_")):
             continue
@@ -57,7 +60,11 @@ def sources(root: Path, asked: Asked) -> tuple[list[Source], list[str]]:
         else:
             unread.append(path.name)
     more = f" and {len(unread) - 10} more" if len(unread) > 10 else ""
-    return found, [f"not read: {', '.join(unread[:10])}{more}"] if unread else []
+    said = [f"not read: {', '.join(unread[:10])}{more}"] if unread else []
+    if not found:
+        names = f"{KNOWN}, such as LANGUAGE/train.tsv, LANGUAGE.csv, or train.jsonl with a column of languages"
+        raise FedPromptError(f"no table in {str(root)!r}; expected {names}{'; ' if said else ''}{''.join(said)}")
+    return found, said
 
 
 def _named(name: str, asked: Asked) -> tuple[str | None, str | None]:
@@ -82,9 +89,6 @@ def read(
         Naming file, row and line, what was found and what was expected.
     """
     found, said = sources(root, asked)
-    if not found:
-        names = "LANGUAGE/train.tsv, LANGUAGE.csv, or train.jsonl with a column of languages"
-        raise FedPromptError(f"no table in {str(root)!r}; expected {names}")
     only = None if wanted is None else set(wanted)
     heard: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # language, remark: files
     notes: dict[str, list[str]] = {}

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..checks import COLUMNS as CALLED
 from ..checks import SPLITS, named
@@ -13,7 +13,7 @@ from ..config import Data
 from ..errors import FedPromptError, check_choice
 from .readers import Place, check_count, decode, fault, records
 
-DELIMITED, LINES, SAVED = (".tsv", ".csv", ".txt"), (".jsonl", ".ndjson"), ("dataset_dict.json", "state.json")
+DELIMITED, LINES, SAVED = (".tsv", ".csv", ".txt"), (".jsonl", ".ndjson", ".json"), ("dataset_dict.json", "state.json")
 DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 # Names of columns and splits that are known without being told, in lower case; the first is the name here.
 COLUMNS = {
@@ -158,21 +158,37 @@ def roles(where: str, place: Place, names: list[str], asked: Asked, remarks: lis
 
 def _from_lines(path: Path, where: str, asked: Asked, remarks: list[str]) -> Cells:
     known: dict[str, str] = {}
-    for number, line in enumerate(decode(where, path.read_bytes(), False).split("\n"), 1):
+    for number, given in _objects(where, decode(where, path.read_bytes(), False)):
+        place = number, number
+        if not isinstance(given, dict):
+            found = f"found {str(given)[:40]!r}"
+            raise fault(where, place, f"no object; {found}; expected one a line, with names and values")
+        known = known or roles(where, place, list(given), asked, remarks)
+        if missing := [theirs for theirs in known.values() if given.get(theirs) is None]:
+            raise fault(where, place, f"no {missing[0]!r}; found {', '.join(map(repr, given))}")
+        yield where, place, {ours: _plain(where, place, theirs, given[theirs]) for ours, theirs in known.items()}
+
+
+def _objects(where: str, text: str) -> Iterator[tuple[int, Any]]:
+    """Yield what stands on each line, or the parts of one list, as pandas writes it; numbered from 1."""
+    lines = [(1, text)] if re.match(r"\s*\[\s*{", text) else enumerate(text.split("\n"), 1)
+    for number, line in lines:
         if not line.strip():
             continue
-        place = number, number
         try:
             given = json.loads(line)
         except ValueError as error:
             what = f"no JSON ({error}); found {line[:40]!r}; expected one object a line"
-            raise fault(where, place, what) from error
-        if not isinstance(given, dict):
-            raise fault(where, place, f"no object; found {line[:40]!r}; expected one a line, with names and values")
-        known = known or roles(where, place, list(given), asked, remarks)
-        if missing := [theirs for theirs in known.values() if given.get(theirs) is None]:
-            raise fault(where, place, f"no {missing[0]!r}; found {', '.join(map(repr, given))}")
-        yield where, place, {ours: str(given[theirs]) for ours, theirs in known.items()}
+            raise fault(where, (number, number), what) from error
+        yield from enumerate(given, 1) if line is text and isinstance(given, list) else [(number, given)]
+
+
+def _plain(where: str, place: Place, name: str, value: Any) -> str:
+    """Return a value as text; a list, an object or no number at all is refused."""
+    if not isinstance(value, str | int | float) or value != value:
+        kind = "no number" if value != value else f"a {type(value).__name__}"
+        raise fault(where, place, f"{name!r} is {kind}, {str(value)[:40]!r}; expected a text or a label")
+    return str(value)
 
 
 def _from_disk(path: Path, where: str, split: str | None, asked: Asked, remarks: list[str]) -> Cells:
@@ -194,5 +210,6 @@ def _from_disk(path: Path, where: str, split: str | None, asked: Asked, remarks:
             feature, values = part.features[theirs], part[theirs][:]
             columns[ours] = [feature.int2str(x) for x in values] if isinstance(feature, ClassLabel) else values
         for number, cells in enumerate(zip(*columns.values(), strict=True), 1):
-            given = {ours: "" if cell is None else str(cell) for ours, cell in zip(columns, cells, strict=True)}
-            yield inside, (number, number), given | ({"split": str(name)} if name and not split else {})
+            place, pairs = (number, number), zip(columns, cells, strict=True)
+            given = {ours: "" if cell is None else _plain(inside, place, ours, cell) for ours, cell in pairs}
+            yield inside, place, given | ({"split": str(name)} if name and not split else {})
