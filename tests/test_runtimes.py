@@ -143,7 +143,7 @@ def test_nodes_with_a_folder_of_one_language_each_give_the_same_scores(configura
     output.mkdir(), home.mkdir()
     with federation(home, folders, preloaded) as environment:
         said = submit(environment, configuration, output)
-    [path] = output.glob("tsv-*.json")
+    [path] = output.glob("own-*.json")
     record = fp.load_record(path)
     assert "round 2: loss" in said
     assert record["test"] == here["test"]
@@ -156,5 +156,5 @@ def test_a_node_without_a_folder_is_one_line(configuration, tmp_path, preloaded)
     output.mkdir(), home.mkdir()
     with federation(home, folders, preloaded) as environment:
         said = submit(environment, configuration, output)
-    assert "FedPromptError: data_dir is" in said and "not a folder" in said, said
+    assert "FedPromptError: data_dir is" in said and "where nothing is" in said, said
     assert not list(output.glob("*.json"))
