@@ -16,6 +16,7 @@ from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.records import load_record
 from fedprompt_helpers.reports import learned_nothing
 
+pytestmark = pytest.mark.slow
 SMALL = {"languages": ("en", "cy"), "train_size": 16, "dev_size": 16, "rounds": 1, "local_epochs": 1}
 SMALL |= {"learning_rate": 1e-2, "max_length": 24}
 PLAIN = """
