@@ -37,7 +37,7 @@ class Group(BaseModel, frozen=True, extra="forbid", strict=True):
 
 
 class Data(Group, frozen=True):
-    """Which examples there are, and who holds them (chapter 3)."""
+    """Which examples there are, and who holds them (chapter 4)."""
 
     task: Literal["intents", "masakhanews", "xnli", "xglue-nc", "sib200", "afrisenti", "own"] = Field(
         "intents", description="The task; `fedprompt tasks` lists them."
@@ -94,7 +94,7 @@ class Training(Group, frozen=True):
 
 
 class Federation(Group, frozen=True):
-    """How clients become one model, or none (chapters 4 and 5)."""
+    """How clients become one model, or none (chapters 5 and 6)."""
 
     setting: Literal["federated", "local", "centralised"] = Field(
         "federated", description="Together, alone, or pooled."

@@ -19,7 +19,7 @@ from book.site.vendor import NotVendored, vendored
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["book/glossary", "notebooks/04_fedavg"]
+PAGES = ["book/glossary", "notebooks/05_fedavg"]
 
 
 def words(text: str) -> str:

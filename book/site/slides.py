@@ -83,7 +83,7 @@ def write_slides(names: list[str], target: Path) -> list[Path]:
 def main() -> int:
     """Write the slides; return 0 if it worked."""
     parser = argparse.ArgumentParser(prog="python -m book.site.slides", description="Make slides of the chapters.")
-    parser.add_argument("chapters", nargs="*", help="names such as 04_fedavg; all if none is given")
+    parser.add_argument("chapters", nargs="*", help="names such as 05_fedavg; all if none is given")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "book/_build/slides")
     given = parser.parse_args()
     try:

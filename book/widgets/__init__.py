@@ -1,6 +1,6 @@
 """Functions that each give an interactive ``IPython.display.HTML``: for a notebook and a stored page, offline.
 
-Chapter 1 cuts commands into tokens, chapter 3 deals examples, chapter 4 plays rounds, chapter 9 reckons what is sent.
+Chapter 1 cuts commands into tokens, chapter 4 deals examples, chapter 5 plays rounds, chapter 11 reckons what is sent.
 """
 
 from .bill_calculator import bill_calculator

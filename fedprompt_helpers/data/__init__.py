@@ -1,1 +1,1 @@
-"""Sentences and labels: what a task is, where its rows come from, and who holds them (chapters 1 and 3)."""
+"""Sentences and labels: what a task is, where its rows come from, and who holds them (chapters 1 and 4)."""

@@ -1,4 +1,4 @@
-"""How far two languages are from each other, by the URIEL typological database (Littell et al. 2017; chapter 8).
+"""How far two languages are from each other, by the URIEL typological database (Littell et al. 2017; chapter 9).
 
 The vectors come from the installed package lang2vec 1.1.2 (data: CC BY-SA 4.0). Its arrays are read directly: its code
 imports a module that current Python environments no longer have.
@@ -52,7 +52,7 @@ def mean_distance(language: str, others: Sequence[str], kind: str = "typology") 
 
 
 def weights_by_distance(groups: Sequence[Sequence[str]], examples: Sequence[int], scale: float) -> np.ndarray:
-    r"""Give the weights with which each client averages all clients (chapter 10): float64, each row adds up to 1.
+    r"""Give the weights with which each client averages all clients (chapter 12): float64, each row adds up to 1.
 
     Client k gives client j, with :math:`n_j` training `examples`, the weight :math:`n_j \exp(-d_{kj} / s)`, divided by
     the sum over j. :math:`d_{kj}` is the mean URIEL distance of their languages, `groups`. A large scale s leaves the

@@ -1,4 +1,4 @@
-"""Which rows are used: what is missing of train, dev and test is split off, and labels are drawn (chapter 3)."""
+"""Which rows are used: what is missing of train, dev and test is split off, and labels are drawn (chapter 4)."""
 
 import json
 import random

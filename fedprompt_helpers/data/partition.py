@@ -1,4 +1,4 @@
-"""Who holds what: training examples dealt to clients by flwr-datasets partitioners (chapter 3)."""
+"""Who holds what: training examples dealt to clients by flwr-datasets partitioners (chapter 4)."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""What travels: configurations, and named arrays, packed or not, and how many bytes they take (chapters 4 and 9)."""
+"""What travels: configurations, and named arrays, packed or not, and how many bytes they take (chapters 5 and 11)."""
 
 import json
 from contextlib import suppress
@@ -50,7 +50,7 @@ def from_record(record: Any) -> Arrays:
 
 
 def message_bytes(message: Any) -> int:
-    """Measure a message, or any record of one, as Flower writes it for the wire, in bytes (chapter 9).
+    """Measure a message, or any record of one, as Flower writes it for the wire, in bytes (chapter 11).
 
     All its pieces count. Flower names each by its hash and skips one that the other side still holds, so this is an
     upper figure.

@@ -25,7 +25,7 @@ def is_added(name: str) -> bool:
 
 
 def count_parameters(model: torch.nn.Module) -> dict[str, int]:
-    """Count parameters; chapter 9 does it by hand.
+    """Count parameters; chapter 11 does it by hand.
 
     ``total``: all, a shared tensor once; ``trainable``: those with ``requires_grad``; ``head`` and ``prompt``: of the
     trainable ones, the classification head's and the others that a method adds; ``full_model_bytes``: what sending
@@ -68,7 +68,7 @@ def count_without_weights(backbone: str, method: str, *, num_labels: int, virtua
 
 
 def backbone_digest(model: torch.nn.Module) -> str:
-    """Hash the bits of the pretrained encoder, to prove that training left them as they were (chapters 2 and 9).
+    """Hash the bits of the pretrained encoder, to prove that training left them as they were (chapters 2 and 11).
 
     128-bit XXH3 in hexadecimal of every weight but those that a method adds, in the order of their names and whatever
     ``requires_grad`` says: an encoder that somebody forgot to freeze shows.

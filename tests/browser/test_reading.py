@@ -16,7 +16,7 @@ BRIGHTNESS = """name => {
 
 
 def test_the_first_tab_skips_to_the_text(visit):
-    with visit("notebooks/03_who_holds_what.html") as page:
+    with visit("notebooks/04_who_holds_what.html") as page:
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.textContent.trim()") == "Skip to main content"
         page.keyboard.press("Enter")
@@ -26,7 +26,7 @@ def test_the_first_tab_skips_to_the_text(visit):
 
 
 def test_the_switch_darkens_the_page_and_it_stays_dark(visit):
-    with visit("notebooks/03_who_holds_what.html", color_scheme="light") as page:
+    with visit("notebooks/04_who_holds_what.html", color_scheme="light") as page:
         paper, ink = page.evaluate(BRIGHTNESS, "main p")
         assert (paper + 0.05) / (ink + 0.05) > 7
         switch = page.locator(".theme-switch-button:visible").first
@@ -73,9 +73,9 @@ def test_a_word_typed_into_the_search_field_leads_to_results(visit):
 
 
 def test_a_chapter_is_downloaded_as_its_notebook(visit):
-    with visit("notebooks/03_who_holds_what.html") as page:
+    with visit("notebooks/04_who_holds_what.html") as page:
         page.get_by_role("button", name="Download this page").click()
         link = page.get_by_role("link", name=".ipynb")
         link.wait_for(state="visible")
         got = page.request.get(link.evaluate("node => node.href"))
-        assert got.body() == (ROOT / "notebooks/03_who_holds_what.ipynb").read_bytes()
+        assert got.body() == (ROOT / "notebooks/04_who_holds_what.ipynb").read_bytes()

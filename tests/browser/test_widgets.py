@@ -4,10 +4,10 @@ import pytest
 
 WIDGETS = {
     ".fp-tok": ("01_languages_and_borders", ".fp-tokens"),
-    ".fp-who": ("03_who_holds_what", ".fp-bars"),
-    ".fp-play": ("04_fedavg", ".fp-two"),
-    ".fp-res": ("07_results", ".fp-plot"),
-    ".fp-bill": ("09_the_bill", ".fp-bar"),
+    ".fp-who": ("04_who_holds_what", ".fp-bars"),
+    ".fp-play": ("05_fedavg", ".fp-two"),
+    ".fp-res": ("08_results", ".fp-plot"),
+    ".fp-bill": ("11_the_bill", ".fp-bar"),
 }
 REACHED = """node => node.contains(document.activeElement) ? document.activeElement.name || 'other' : ''"""
 CONTROLS = """node => [...new Set([...node.querySelector('form').elements]
