@@ -1,5 +1,6 @@
 """Who holds what: every example with exactly one client, whatever the scheme, the clients, alpha and the seed."""
 
+import re
 import time
 from collections import Counter
 
@@ -71,7 +72,7 @@ def test_every_example_lands_with_exactly_one_client(case):
         if "would hold nothing" in str(error):
             assert arguments["clients"] > len(everything)
         else:
-            assert "leave a client without examples" in str(error)
+            assert re.search(r"leave \d+ without examples: \d", str(error))
             assert arguments["alpha"] < 1 or len(everything) < 10 * arguments["clients"]
         return
     assert len(parts) == arguments.get("clients", len(arguments.get("mapping", task.languages)))
@@ -270,3 +271,15 @@ def test_several_clients_a_language_and_groups_of_languages():
 def test_a_mapping_that_does_not_fit(mapping, expected):
     with pytest.raises(FedPromptError, match=expected):
         partition(make_task([20, 20, 20]), "mapping", mapping=mapping)
+
+
+@pytest.mark.parametrize("clients", [30, 200])
+def test_who_would_be_empty_is_named(clients):
+    task = make_task([150, 150])
+    with pytest.raises(FedPromptError) as error:
+        partition(task, "dirichlet-label", clients=clients, alpha=0.01, seed=3)
+    number, named = re.search(r"leave (\d+) without examples: ([\d, .]+);", str(error.value)).groups()
+    shown = [int(i) for i in named.removesuffix(", ...").split(", ")]
+    assert len(shown) == min(int(number), 30)
+    assert clients - len(shown) >= 1
+    assert shown == sorted(set(shown)) and shown[-1] < clients

@@ -12,7 +12,7 @@ from datasets import Dataset, concatenate_datasets
 from flwr_datasets.partitioner import DirichletPartitioner, IidPartitioner, NaturalIdPartitioner
 
 from ..config import RunConfig
-from ..errors import FedPromptError, check_choice
+from ..errors import MANY, FedPromptError, check_choice
 from .tasks import Task
 
 MOST_CLIENTS = 100_000  # more than this are a mistake, and are refused before memory is asked for
@@ -63,12 +63,14 @@ def deal(task: Task, config: RunConfig) -> list[Dataset]:
         with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings(action="ignore"):
             parts = _parts(task, config)
     except ValueError as error:
-        what = f"{clients} clients at alpha {alpha} leave a client without examples"
-        raise FedPromptError(f"{what}; raise alpha, use fewer clients, or take another seed") from error
+        empty = [str(i) for i, part in enumerate(_parts(task, config, at_least=0)) if not len(part)]
+        named = ", ".join(empty[:MANY]) + ", ..." * (len(empty) > MANY)
+        who = f"{clients} clients at alpha {alpha} leave {len(empty)} without examples: {named}"
+        raise FedPromptError(f"{who}; raise alpha, use fewer clients, or take another seed") from error
     return [part.remove_columns([c for c in ("client", "both") if c in part.column_names]) for part in parts]
 
 
-def _parts(task: Task, config: RunConfig) -> list[Dataset]:
+def _parts(task: Task, config: RunConfig, at_least: int = 1) -> list[Dataset]:
     scheme, groups, clients, seed = config.data.partition, config.client_languages, config.clients, config.seed
     natural = scheme in ("language", "mapping")
     held = [(name, task.data[name]["train"]) for name in config.data.languages]
@@ -91,7 +93,12 @@ def _parts(task: Task, config: RunConfig) -> list[Dataset]:
         if column == "both":
             pairs = zip(dataset["language"][:], dataset["label"][:], strict=True)
             dataset = dataset.add_column(column, [f"{language} {label}" for language, label in pairs])
-        options = {"alpha": config.data.alpha or 0, "min_partition_size": 1, "self_balancing": False, "seed": seed}
+        options = {
+            "alpha": config.data.alpha or 0,
+            "min_partition_size": at_least,
+            "self_balancing": False,
+            "seed": seed,
+        }
         partitioner = DirichletPartitioner(clients, partition_by=column, **options)
     partitioner.dataset = dataset
     parts = [partitioner.load_partition(i) for i in range(clients)]
