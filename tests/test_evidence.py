@@ -63,6 +63,22 @@ def test_a_bootstrap_of_seeds_and_languages_is_wider_than_of_seeds_alone():
     assert low < alone[0] and alone[1] < high
 
 
+def test_languages_of_unequal_size_have_a_row_each():
+    scores = frame({16: 0.1}, noise=0)
+    scores.loc[scores["language"] == "lin", "label_budget"] = 256
+    scores.loc[(scores["language"] == "lin") & (scores["label"] == "federated"), "accuracy"] -= 0.13
+    made = evidence.by_language(scores.assign(majority=0.3), "local", seeds=10)
+    assert made[["label_budget", "language"]].to_numpy().tolist() == [[16, "ibo"], [256, "lin"]]
+    assert made["federated: gain"].to_numpy() == pytest.approx([0.1, -0.03])
+    sweep = read_sweep(ROOT / EVIDENCE / "afrisenti.toml")
+    section = evidence_page.SECTIONS["afrisenti"](sweep, made)
+    assert "| 256 | lin | 0.300 |" in section and "-0.030" in section
+    ticks = evidence_page.PLOTS["afrisenti"](sweep, made).axes[0].get_yticklabels()
+    assert [tick.get_text() for tick in ticks] == ["ibo, 16", "lin, 256"]
+    half = scores[(scores["label"] == "local") | (scores["seed"] < 4)].assign(majority=0.3)
+    assert evidence.by_language(half, "local", seeds=10).empty  # under way
+
+
 def test_every_hypothesis_has_a_verdict_from_settings_that_a_sweep_has():
     text = (ROOT / "book/results/hypotheses.md").read_text("utf-8")
     empty = {sweep.path.stem: pd.DataFrame() for sweep in SWEEPS}

@@ -179,6 +179,30 @@ def table(sweep: Sweep, records: Store | str | Path) -> pd.DataFrame:
     return made[[name for name in order if name in made]]
 
 
+def by_language(frame: pd.DataFrame, baseline: str, seeds: int) -> pd.DataFrame:
+    """Make the table of a sweep language by language, where each has labels of its own number, the fewest first.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a language: its labels, majority class, the accuracy of each setting that has all `seeds` and, in columns
+        ``SETTING: gain``, ``low`` and ``high``, its difference to the baseline, paired by seed, with its interval.
+    """
+    rows = []
+    whole = [name for name, at in frame.groupby("label", sort=False) if at["seed"].nunique() == seeds]
+    if len(whole) < 2 or baseline not in whole:
+        return pd.DataFrame()
+    for (budget, language), at in frame.groupby([BUDGET, "language"]):
+        wide = at.pivot(index="seed", columns="label", values="accuracy")
+        row = {BUDGET: budget, "language": language, MAJORITY: at["majority"].mean(), **wide[whole].mean()}
+        for name in [name for name in whole if name != baseline]:
+            gain = wide[name] - wide[baseline]
+            row[f"{name}: gain"] = gain.mean()
+            row[f"{name}: low"], row[f"{name}: high"] = interval(gain)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def bootstrap(frame: pd.DataFrame, one: str, other: str, budget: int, seed: int = 0) -> tuple[float, float]:
     """Give the 95% interval of a difference by drawing whole seeds and whole languages with replacement."""
     at = frame[frame[BUDGET] == budget]

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 
 from fedprompt_helpers.files import write_text
 from fedprompt_helpers.plots import MARKERS, PALETTE
 
 from . import rates, transfer
-from .evidence import BUDGET, MAJORITY, scores, table
+from .evidence import BUDGET, MAJORITY, by_language, scores, table
 from .store import Store
 from .sweeps import Sweep
 from .verdicts import verdicts
@@ -58,13 +59,13 @@ def write(sweeps: list[Sweep], records: Store | str | Path, folder: Path, page: 
         name = sweep.path.stem
         if frames[name].empty:
             continue
-        content = TABLES[name](frames[name]) if name in TABLES else table(sweep, records)
+        content = TABLES[name](sweep, frames[name]) if name in TABLES else table(sweep, records)
         if content.empty:  # under way: no setting to compare with another yet
             continue
         target, picture = folder / f"{name}.csv", folder / f"{name}.png"
         content.to_csv(target, index=False, float_format="%.6g", lineterminator="\n")
         written.append(target)
-        if (figure := transfer.plot(content) if name == "transfer" else plot(sweep, content)) is not None:
+        if (figure := PLOTS.get(name, plot)(sweep, content)) is not None:
             figure.savefig(picture, dpi=150, metadata={"Software": None})
             plt.close(figure)
             written.append(picture)
@@ -144,9 +145,50 @@ def _rates(sweep: Sweep, content: pd.DataFrame) -> str:
     return "\n".join([f"## {sweep.question}\n", about, _markdown(rates.shown(sweep, content))])
 
 
+def plot_languages(sweep: Sweep, content: pd.DataFrame) -> plt.Figure:
+    """Draw each language's gain over the baseline, with its interval, the fewest labels on top."""
+    figure, ax = plt.subplots(figsize=(6.4, 1.4 + 0.4 * len(content)), layout="constrained")
+    names = [name.removesuffix(": gain") for name in content if name.endswith(": gain")]
+    for i, name in enumerate(names):
+        gain, low, high = (100 * content[f"{name}: {end}"] for end in ("gain", "low", "high"))
+        look = {"color": PALETTE[i], "marker": MARKERS[i], "linestyle": "none", "capsize": 3, "label": name}
+        at = np.arange(len(content)) + 0.16 * (i - (len(names) - 1) / 2)
+        ax.errorbar(gain, at, xerr=[gain - low, high - gain], **look)
+    ax.axvline(0, color=PALETTE[6], linestyle=":")
+    labels = zip(content["language"], content[BUDGET], strict=True)
+    ax.set_yticks(range(len(content)), [f"{language}, {budget:.0f}" for language, budget in labels])
+    ax.invert_yaxis()
+    ax.set(xlabel=f"points over {sweep.baseline}, 95% interval over seeds", ylabel="language, and its labels")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+    return figure
+
+
+def _languages(sweep: Sweep, content: pd.DataFrame) -> str:
+    settings = [name for name in content.columns[3:] if ": " not in name]
+    shown = pd.DataFrame({"labels": content[BUDGET].map("{:.0f}".format), "language": content["language"]})
+    for name in (MAJORITY, *settings):
+        shown[name] = content[name].map(_three)
+    for name in [name for name in settings if name != sweep.baseline]:
+        ends = zip(*(content[f"{name}: {end}"] for end in ("gain", "low", "high")), strict=True)
+        shown[f"{name}: gain"] = [_between(*three, "+") for three in ends]
+    about = f"Gains of each language over the row *{sweep.baseline}*, paired by seed. Sweep `{sweep.path.name}`.\n"
+    figure = _figure(sweep, "The gain of each language with its interval, as in the table below.")
+    return "\n".join([f"## {sweep.question}\n", about, figure, _markdown(shown)])
+
+
+def _by_language(sweep: Sweep, frame: pd.DataFrame) -> pd.DataFrame:
+    return by_language(frame, sweep.baseline, len(sweep.seeds))
+
+
 READ = {"transfer": transfer.pupils, "rates": rates.table}
-TABLES = {"transfer": transfer.table, "rates": pd.DataFrame}
-SECTIONS = {"transfer": _transfer, "rates": _rates}
+TABLES = {
+    "transfer": lambda _, frame: transfer.table(frame),
+    "rates": lambda _, frame: frame,
+    "afrisenti": _by_language,
+    "distance": _by_language,
+}
+PLOTS = {"transfer": lambda _, content: transfer.plot(content), "afrisenti": plot_languages, "distance": plot_languages}
+SECTIONS = {"transfer": _transfer, "rates": _rates, "afrisenti": _languages, "distance": _languages}
 
 
 def _three(value: float, sign: str = "") -> str:
