@@ -12,6 +12,7 @@ import nbformat
 from nbclient import NotebookClient
 
 HERE = Path(__file__).resolve().parent
+VIEW = "application/vnd.jupyter.widget-view+json"  # names a model in a kernel that is gone, by a random number
 
 
 def execute(source: Path) -> Path:
@@ -27,8 +28,11 @@ def execute(source: Path) -> Path:
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
+        store_widget_state=False,
         resources={"metadata": {"path": str(HERE)}},
     ).execute()
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
+        output.get("data", {}).pop(VIEW, None)  # what is stored is the page's view of a widget
     version = notebook.metadata.get("language_info", {})
     notebook.metadata["language_info"] = {key: version[key] for key in ("name",) if key in version}
     target = source.with_suffix(".ipynb")
