@@ -18,6 +18,7 @@ HERE = Path(__file__).resolve().parent
 FOLDS = {"guess": ("hide-output", "Your guess first"), "check": ("hide-input", "Check"), "solution": ("hide-cell", "")}
 HIDDEN = {"hide-input": ("source_hidden",), "hide-output": ("outputs_hidden",)}
 HIDDEN["hide-cell"] = ("source_hidden", "outputs_hidden")
+VIEW = "application/vnd.jupyter.widget-view+json"  # names a model in a kernel that is gone, by a random number
 
 
 def fold(cell: NotebookNode) -> None:
@@ -57,8 +58,11 @@ def execute(source: Path) -> Path:
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
+        store_widget_state=False,
         resources={"metadata": {"path": str(HERE)}},
     ).execute()
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", ())):
+        output.get("data", {}).pop(VIEW, None)  # what is stored is the page's view of a widget
     version = notebook.metadata.get("language_info", {})
     notebook.metadata["language_info"] = {key: version[key] for key in ("name",) if key in version}
     target = source.with_suffix(".ipynb")

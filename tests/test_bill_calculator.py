@@ -23,6 +23,7 @@ DOM = """
 const parts = {}, part = sel => parts[sel] ??= {textContent: '', style: {}, setAttribute(k, v) { this[k] = v; }};
 const names = ['backbone', 'method', 'clients', 'rounds', 'precision', 'scoring'];
 const elements = names.map(name => ({name, dataset: {}}));
+elements.push({name: 'own', dataset: {}, addEventListener() {}});  // shown in a notebook alone
 for (const field of elements) elements[field.name] = field;
 part('script').textContent = INPUT.payload;
 const listen = (kind, f) => { if (kind === 'input') part('form').changed = f; };
@@ -46,7 +47,7 @@ console.log(JSON.stringify(INPUT.settings.map(setting => {
 
 @pytest.fixture(scope="module")
 def page():
-    return bill_calculator().data
+    return bill_calculator().html
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_xlmr_large_has_the_size_that_its_paper_states(counts):
 
 
 def test_labels_and_virtual_tokens_are_those_asked_for():
-    page = bill_calculator(num_labels=10, virtual_tokens=20).data
+    page = bill_calculator(num_labels=10, virtual_tokens=20).html
     assert Page(page).payload()["counts"]["base"]["prompt-tuning"] == 604_426 + 12 * 768
     assert "10 labels, 20 virtual tokens" in page
 
@@ -147,7 +148,7 @@ def test_a_number_that_cannot_be_is_refused_and_said(page, wrong):
 
 @pytest.mark.slow
 def test_small_the_same_every_time_and_without_network(page):
-    assert bill_calculator().data == page
+    assert bill_calculator().html == page
     assert len(page.encode()) < 20_000
     assert not re.search(r"https?:|//cdn|\bid=|\burl\(|import\(|fetch\(", page)
 
@@ -157,6 +158,7 @@ def test_every_field_has_a_label_and_is_reached_by_keyboard(page):
     fields = [(i, attributes) for i, (tag, attributes) in enumerate(tags) if tag in ("select", "input")]
     assert [attributes["name"] for _, attributes in fields] == [
         "backbone",
+        "own",
         "method",
         "clients",
         "rounds",

@@ -72,7 +72,7 @@ console.log(JSON.stringify(INPUT.settings.map(setting => {
 
 @pytest.fixture(scope="module")
 def page():
-    return results_explorer(explorer_data(SWEEPS, RECORDS), first=MAIN).data
+    return results_explorer(explorer_data(SWEEPS, RECORDS), first=MAIN).html
 
 
 def shown(page, settings):
@@ -211,7 +211,7 @@ def test_majority_macro_f1_is_an_upper_limit():
 
 
 def test_small_the_same_every_time_and_without_network(page):
-    assert results_explorer(Page(page).payload()["sweeps"], first=MAIN).data == page
+    assert results_explorer(Page(page).payload()["sweeps"], first=MAIN).html == page
     assert len(page.encode()) < 150_000
     without = page.replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r"https?:|//cdn|\bid=|\burl\(|import\(|fetch\(", without)
@@ -233,7 +233,7 @@ def test_text_of_a_sweep_cannot_leave_its_place(tmp_path):
     text = (RESULTS / "sweeps" / f"{MAIN}.toml").read_text(encoding="utf-8")
     path = tmp_path / f"{MAIN}.toml"
     path.write_text(re.sub("(?m)^question = .*$", 'question = "</script><b>&"', text), encoding="utf-8")
-    made = results_explorer(explorer_data([read_sweep(path)], RECORDS)).data
+    made = results_explorer(explorer_data([read_sweep(path)], RECORDS)).html
     assert "</script><b>" not in made and "&lt;/script&gt;&lt;b&gt;&amp;" in made
     assert Page(made).payload()["sweeps"][MAIN]["question"] == "</script><b>&"
 

@@ -63,7 +63,7 @@ def make_rounds(clients=("cy", "ga", "eu"), languages=("cy", "ga", "eu"), count=
 
 
 def show(rounds, start, majority):
-    return round_player(rounds, start=start, majority=majority).data
+    return round_player(rounds, start=start, majority=majority).html
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def page(tokenizer):
-    return tokenizer_explorer(tokenizer, COMMANDS, names={"en": "English", "zh": "Chinese"}).data
+    return tokenizer_explorer(tokenizer, COMMANDS, names={"en": "English", "zh": "Chinese"}).html
 
 
 def test_the_boxes_are_the_tokens_that_the_encoder_sees(tokenizer, page):
@@ -65,7 +65,7 @@ def test_a_character_outside_the_vocabulary_is_shown_as_it_was_written(tokenizer
 
 
 def test_small_the_same_every_time_and_without_network(tokenizer, page):
-    again = tokenizer_explorer(tokenizer, COMMANDS, names={"en": "English", "zh": "Chinese"}).data
+    again = tokenizer_explorer(tokenizer, COMMANDS, names={"en": "English", "zh": "Chinese"}).html
     assert again == page
     assert len(page.encode()) < 20_000
     assert not re.search(r"https?:|//cdn|\bid=|\burl\(|import\(|fetch\(", page)
@@ -87,7 +87,7 @@ def test_both_choices_are_named_and_reached_by_keyboard(page):
 def test_texts_and_names_cannot_become_markup(tokenizer):
     evil = "</script><img src=x onerror=alert(1)>"
     commands = {'"><img src=y>': {evil: evil}}
-    found = Page(tokenizer_explorer(tokenizer, commands, names={'"><img src=y>': "<img src=z>"}).data)
+    found = Page(tokenizer_explorer(tokenizer, commands, names={'"><img src=y>': "<img src=z>"}).html)
     assert "img" not in [tag for tag, _ in found.tags]
     (language,) = found.payload()["languages"].values()
     assert language["name"] == "<img src=z>" and language["commands"][evil]["text"] == evil

@@ -34,7 +34,7 @@ def task():
 
 @pytest.fixture(scope="module")
 def html(task):
-    return partition_explorer(task, **FEW).data
+    return partition_explorer(task, **FEW).html
 
 
 @pytest.mark.slow
@@ -65,13 +65,13 @@ def test_a_frame_is_what_the_helper_deals(task, html):
 
 @pytest.mark.slow
 def test_the_same_every_time_and_without_network(task, html):
-    assert partition_explorer(task, **FEW).data == html
+    assert partition_explorer(task, **FEW).html == html
     assert not re.search(r"https?:|//cdn|\bid=|\burl\(|import\(|fetch\(", html)
 
 
 @pytest.mark.slow
 def test_with_every_alpha_it_is_small(task):
-    html = partition_explorer(task).data
+    html = partition_explorer(task).html
     assert len(html.encode()) < 100_000 and Page(html).payload()["alphas"] == list(ALPHAS)
 
 
@@ -96,14 +96,14 @@ def test_names_from_outside_cannot_close_the_script():
     plain = make_task([9, 9])
     evil = "</script><img src=x onerror=alert(1)>"
     task = Task("intents", plain.languages, (evil, *plain.labels[1:]), plain.data)
-    page = Page(partition_explorer(task, alphas=[1], seeds=[0]).data)
+    page = Page(partition_explorer(task, alphas=[1], seeds=[0]).html)
     assert page.payload()["label"][0] == evil
     assert "img" not in [tag for tag, _ in page.tags]
 
 
 def test_a_draw_that_leaves_a_client_empty_is_no_frame():
     task = make_task([3, 3])
-    frames = Page(partition_explorer(task, clients=6, alphas=[0.001, 50], seeds=[0]).data).payload()["frames"]
+    frames = Page(partition_explorer(task, clients=6, alphas=[0.001, 50], seeds=[0]).html).payload()["frames"]
     assert "language" not in frames
     assert frames["dirichlet-label"][0][0] is None and len(frames["iid"][0][0]["label"]) == 6
 

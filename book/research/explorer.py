@@ -10,13 +10,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import HTML
 from scipy import stats
 
 from book.research.results import scores
 from book.research.store import Store, open_store
 from book.research.sweeps import Sweep, grid_fields, has_record
-from book.widgets.base import inline_widget
+from book.widgets.base import Widget
 from fedprompt_helpers.errors import FedPromptError, check_choice
 from fedprompt_helpers.plots import PALETTE
 
@@ -25,7 +24,7 @@ MEASURES = {"accuracy": "accuracy", "macro_f1": "macro-F1"}
 _KEYS = {"question", "languages", "majority", "settings"}
 
 
-def results_explorer(data: Mapping[str, Mapping], *, first: str | None = None) -> HTML:
+def results_explorer(data: Mapping[str, Mapping], *, first: str | None = None) -> Widget:
     """Show the settings of a question to choose, each with its mean, its 95% interval and every seed.
 
     Parameters
@@ -37,7 +36,7 @@ def results_explorer(data: Mapping[str, Mapping], *, first: str | None = None) -
 
     Returns
     -------
-    IPython.display.HTML
+    Widget
         Works in a live notebook and in a stored page: no kernel, no network.
 
     Raises
@@ -57,7 +56,7 @@ def results_explorer(data: Mapping[str, Mapping], *, first: str | None = None) -
     questions = {name: of["question"] or name for name, of in data.items()}
     places = {"questions": _options(questions, first), "measures": _options(MEASURES, "accuracy")}
     files = {"formula": "results_formula.js", "folder": HERE}
-    return inline_widget("fp-res", "results_explorer", embedded, **files, **places)
+    return Widget("fp-res", "results_explorer", embedded, **files, **places)
 
 
 def _options(texts: Mapping[str, str], chosen: str) -> list[dict]:

@@ -1,4 +1,4 @@
-widget(({field, data: {sweeps, t, measures, colours}, at}) => () => {
+export default widget(({field, data: {sweeps, t, measures, colours}, at}) => () => {
   const sweep = sweeps[field.sweep.value], measure = field.measure.value, gain = field.gain.checked;
   const asked = field.language.value, every = 'mean over languages', share = sweep.majority[measure];
   if (field.sweep.value !== field.language.dataset.of) {

@@ -1,14 +1,24 @@
-"""Functions that each give an interactive ``IPython.display.HTML``: for a notebook and a stored page, offline.
+"""The widgets of the chapters: each function gives one that is live in a notebook, and stored on a page, offline.
 
-Chapter 1 cuts commands into tokens, chapter 4 deals examples, chapter 5 plays rounds, chapter 11 reckons what is sent.
+Chapter 1 cuts commands into tokens, chapter 2 classifies and tries learning rates, chapter 4 deals examples, chapter 5
+plays rounds, chapter 11 reckons what is sent.
 """
 
 from .bill_calculator import bill_calculator
+from .classifier import classifier
 from .partition_explorer import partition_explorer
+from .rate_explorer import rate_explorer
 from .round_player import round_player
 from .tokenizer_explorer import tokenizer_explorer
 
-__all__ = ["bill_calculator", "partition_explorer", "round_player", "tokenizer_explorer"]
+__all__ = [
+    "bill_calculator",
+    "classifier",
+    "partition_explorer",
+    "rate_explorer",
+    "round_player",
+    "tokenizer_explorer",
+]
 
 
 def __getattr__(name: str):

@@ -1,4 +1,4 @@
-widget(({root, field, data: {counts, widths, limit}, at}) => {
+export default widget(({root, form, field, data: {counts, widths, limit}, at, ask}) => {
   const put = (name, text) => { at(name).textContent = text; };
   const exact = n => n.toLocaleString('en');
   const rough = n => {
@@ -6,16 +6,24 @@ widget(({root, field, data: {counts, widths, limit}, at}) => {
     return (n / size).toLocaleString('en', {maximumSignificantDigits: 4}) + ' ' + unit;
   };
   const whole = n => Number.isInteger(n) && n >= 1 && n <= limit, percent = n => n.toPrecision(3) + '%';
+  let own = '';  // asked for when its name is complete
+  field.own.addEventListener('change', () => {
+    own = field.own.value.trim();
+    form.dispatchEvent(new Event('input'));
+  });
   return () => {
     const clients = Number(field.clients.value), rounds = Number(field.rounds.value);
     const bar = root.querySelector('i'), results = root.querySelector('dl');
-    results.hidden = !(whole(clients) && whole(rounds));
+    const asked = own ? ask({backbone: own}) : {counts: counts[field.backbone.value]};
+    if (!asked) return;
+    field.backbone.disabled = Boolean(own);
+    results.hidden = !(asked.counts && whole(clients) && whole(rounds));
     if (results.hidden) {
-      put('said', `Clients and rounds: whole numbers from 1 to ${exact(limit)}, please.`);
+      put('said', asked.error ?? `Clients and rounds: whole numbers from 1 to ${exact(limit)}, please.`);
       bar.style.width = 0;
       return;
     }
-    const of = counts[field.backbone.value], numbers = of[field.method.value], model = of.full;
+    const of = asked.counts, numbers = of[field.method.value], model = of.full;
     const found = bill(numbers, model, clients, rounds, field.scoring.checked ? 1 : 0, widths[field.precision.value]);
     const share = 100 * found.total / found.whole;
     put('trained', `${exact(numbers)} of ${exact(model)}`);

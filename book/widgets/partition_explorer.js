@@ -1,4 +1,4 @@
-widget(({field, data, at}) => {
+export default widget(({field, data, at, ask}) => {
   const slider = field.alpha, total = row => row.reduce((sum, n) => sum + n, 0);
   const paint = (node, i) => {
     const colour = data.palette[i % data.palette.length];
@@ -6,16 +6,20 @@ widget(({field, data, at}) => {
       : `repeating-linear-gradient(45deg,${colour} 0 4px,#fff 4px 6px)`;
   };
   for (const radio of field.scheme) radio.parentNode.hidden = !(radio.value in data.frames);
+  slider.addEventListener('input', () => { field.any.value = ''; });
   return () => {
     const scheme = field.scheme.value, by = field.by.value, draws = data.frames[scheme], names = data[by];
     const steps = draws[Math.min(field.draw.value, draws.length - 1)];
-    const frame = steps[Math.min(slider.value, steps.length - 1)], alpha = data.alphas[slider.value];
-    const full = Math.max(...steps.filter(Boolean).flatMap(step => step.label.map(total)));
-    slider.disabled = steps.length < 2;
+    const own = steps.length > 1 && field.any.value, seed = data.seeds[field.draw.value];
+    const alpha = own ? Number(own) : data.alphas[slider.value], asked = own ? ask({scheme, alpha, seed}) : null;
+    const frame = own ? asked?.frame : steps[Math.min(slider.value, steps.length - 1)];
+    const full = Math.max(...[...steps, frame].filter(Boolean).flatMap(step => step.label.map(total)));
+    slider.disabled = field.any.disabled = steps.length < 2;
     at('alpha').classList.toggle('fp-off', slider.disabled);
     at('draws').disabled = draws.length < 2;
     slider.setAttribute('aria-valuetext', 'alpha ' + alpha);
     at('alpha').querySelector('output').textContent = slider.disabled ? 'none' : alpha;
+    if (own && !asked) return;
     for (const part of ['bars', 'key', 'table']) at(part).replaceChildren();
     names.forEach((name, i) => {
       const item = add(at('key'), 'span');
@@ -23,7 +27,7 @@ widget(({field, data, at}) => {
       item.append(' ' + name);
     });
     if (!frame) {
-      at('said').textContent = 'No partition: in eleven draws, each left some client with nothing.';
+      at('said').textContent = asked?.error ?? 'No partition: in eleven draws, each left some client with nothing.';
       return;
     }
     const head = add(at('table'), 'tr');

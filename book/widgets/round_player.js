@@ -1,5 +1,7 @@
-widget(({root, form, field, data, at}) => {
-  const rounds = data.trails[0].length - 1, slider = field.round, said = at('said'), where = at('where');
+export default widget(({root, form, field, data, at, kept}) => {
+  if (!data.trails) return () => { Object.assign(kept, {value: 0, rounds: 0}); };  // no round yet
+  const rounds = data.trails[0].length - 1, parts = data.clients.length ? 2 : 1;  // without prompts a round is one step
+  const slider = field.round, said = at('said'), where = at('where');
   const [trails, heads, outs, backs, dots, names] = ['trail', 'head', 'out', 'back', 'dot', 'name']
     .map(name => root.querySelectorAll('.fp-' + name));
   const size = [340, 270], free = 101;  // of the picture, and from its middle to the margin
@@ -15,7 +17,8 @@ widget(({root, form, field, data, at}) => {
   const set = (node, given) => Object.entries(given).forEach(([name, value]) => node.setAttribute(name, value));
   const mix = (a, b, t) => a.map((x, i) => x + (b[i] - x) * t), still = matchMedia('(prefers-reduced-motion: reduce)');
   const tell = half => {  // what half a round did, in words
-    if (!half) return 'The start: every client holds the same prompt, and no round has been done.';
+    const same = parts > 1 ? 'every client holds the same prompt, and ' : '';
+    if (!half) return `The start: ${same}no round has been done.`;
     const r = Math.ceil(half / 2), where = `Round ${r} of ${rounds}, after `;
     const now = name => Number((data.table[name][r - 1] ?? 0).toPrecision(3));
     if (half % 2) {
@@ -26,10 +29,13 @@ widget(({root, form, field, data, at}) => {
     }
     const scores = data.languages.map(x => `${x} ${now(x + ' accuracy')} (${now(x + ' loss')})`).join(', ');
     const turned = r > 1 ? ` and turned by ${now('turned by')} degrees` : '';
-    return `${where}averaging. The average moved by ${now('average moved by')}${turned}. Accuracy (loss): ${scores}.`;
+    const moved = parts > 1 ? ` The average moved by ${now('average moved by')}${turned}.` : '';
+    return `${where}averaging.${moved} Accuracy (loss): ${scores}.`;
   };
-  let value = 0, frame = 0, then = 0;  // value: rounds done; half a round is local training, half the average
+  // value: rounds done; half a round is local training, half the average. Who saw the last round sees the next.
+  let value = kept.value >= kept.rounds ? rounds : kept.value ?? 0, frame = 0, then = 0;
   const draw = () => {
+    Object.assign(kept, {value, rounds, close: field.close.checked, frame});
     const r = Math.max(1, Math.ceil(value)), t = 2 * (value - r + 1), out = Math.min(1, t), back = Math.max(0, t - 1);
     const tips = data.trails.map(of => mix(of[r - 1], of[r], back)), [before, after] = data.trails[0].slice(r - 1);
     const near = place => place.map((x, i) => size[i] / 2 + (x - tips[0][i]) * zoom);
@@ -49,7 +55,7 @@ widget(({root, form, field, data, at}) => {
       set(names[k], {dy: labels[r - 1][k]});
     });
     move(at('start'), px(data.trails[0][0]));
-    const step = frame ? Math.floor(2 * value) / 2 : value;
+    const step = frame ? Math.floor(parts * value) / parts : value;
     const text = step ? `round ${Math.ceil(step)}, ${step % 1 ? 'trained' : 'averaged'}` : 'the start';
     [slider.value, slider.ariaValueText, where.textContent, said.textContent] = [step, text, text, tell(2 * step)];
   };
@@ -61,23 +67,29 @@ widget(({root, form, field, data, at}) => {
   };
   const tick = now => {
     [value, then] = [value + Math.min(100, now - (then || now)) / 1600, now];
-    if (value >= rounds || !root.isConnected) return go(value);
+    if (!slider.isConnected) return;
+    if (value >= rounds) return go(value);
     frame = requestAnimationFrame(tick);
     draw();
   };
-  const stop = () => go(Math.ceil(2 * value) / 2), on = (node, kind, act) => node.addEventListener(kind, act);
-  on(field.play, 'click', () => {
+  const stop = () => go(Math.ceil(parts * value) / parts), on = (node, kind, act) => node.addEventListener(kind, act);
+  const play = () => {
     if (frame) return stop();
     [value, then] = [value < rounds ? value : 0, 0];
     [field.play.textContent, said.ariaLive] = ['Pause', 'off'];  // nobody can follow what is read out all the time
     frame = requestAnimationFrame(tick);
-  });
-  on(field.back, 'click', () => go(Math.ceil(2 * value - 1) / 2));
-  on(field.next, 'click', () => go(Math.floor(2 * value + 1) / 2));
+  };
+  on(field.play, 'click', play);
+  on(field.back, 'click', () => go(Math.ceil(parts * value - 1) / parts));
+  on(field.next, 'click', () => go(Math.floor(parts * value + 1) / parts));
   on(slider, 'input', () => go(Number(slider.value)));
   const calm = () => { field.play.hidden = still.matches; stop(); };  // who asks for less motion goes step by step
   on(still, 'change', calm);
+  const playing = kept.frame && !still.matches;
+  slider.step = 1 / parts;
+  field.close.checked = kept.close;
   form.hidden = false;
   calm();
+  if (playing) play();
   return draw;
 });

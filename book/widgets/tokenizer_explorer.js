@@ -1,4 +1,4 @@
-widget(({root, field: {language, command}, data: {palette, languages}, at}) => {
+export default widget(({root, field: {language, command, own}, data: {palette, languages}, at, ask}) => {
   const count = (n, what) => `${n} ${what}${n === 1 ? '' : 's'}`;
   const numbers = cut => [cut.pieces.length, cut.words, (cut.pieces.length / cut.words).toFixed(2), cut.characters];
   const list = () => {  // the commands of a language; keep the kind that is shown if the language has it
@@ -8,10 +8,20 @@ widget(({root, field: {language, command}, data: {palette, languages}, at}) => {
     command.value = kinds.includes(kept) ? kept : kinds[0];
     command.dataset.of = language.value;
   };
+  const line = (name, cut, current) => {
+    const row = add(at('table'), 'tr', '', current ? {'aria-current': 'true'} : {});
+    add(row, 'th', name, {scope: 'row'});
+    for (const value of numbers(cut)) add(row, 'td', value);
+  };
   return () => {
     if (command.dataset.of !== language.value) list();
-    const cut = languages[language.value].commands[command.value];
-    for (const part of ['text', 'tokens']) at(part).lang = language.value;
+    const text = own.value.trim(), cut = text ? ask({text}) : languages[language.value].commands[command.value];
+    if (!cut) return;
+    if (cut.error) {
+      at('said').textContent = cut.error;
+      return;
+    }
+    for (const part of ['text', 'tokens']) at(part).lang = text ? '' : language.value;
     at('text').textContent = cut.text;
     for (const part of ['tokens', 'table']) at(part).replaceChildren();
     cut.pieces.forEach(([piece, id, word], i) => {
@@ -26,11 +36,9 @@ widget(({root, field: {language, command}, data: {palette, languages}, at}) => {
       + `${count(characters, 'character')}: ${(characters / tokens).toFixed(2)} characters per token.`;
     const head = add(at('table'), 'tr'), titles = ['language', 'tokens', 'words', 'tokens per word', 'characters'];
     for (const title of titles) add(head, 'th', title, {scope: 'col'});
+    if (text) line('your own', cut, true);
     for (const [code, {name, commands}] of Object.entries(languages)) {
-      if (!commands[command.value]) continue;
-      const row = add(at('table'), 'tr', '', code === language.value ? {'aria-current': 'true'} : {});
-      add(row, 'th', name, {scope: 'row'});
-      for (const value of numbers(commands[command.value])) add(row, 'td', value);
+      if (commands[command.value]) line(name, commands[command.value], !text && code === language.value);
     }
     root.querySelector('summary').textContent = `${command.value} in every language`;
   };

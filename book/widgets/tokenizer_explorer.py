@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from IPython.display import HTML
-
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.plots import PALETTE
 
-from .base import inline_widget
+from .base import Tell, Widget
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,8 +34,8 @@ def cut(tokenizer: "PreTrainedTokenizerBase", text: str) -> dict:
 
 def tokenizer_explorer(
     tokenizer: "PreTrainedTokenizerBase", commands: Mapping[str, Mapping], *, names: Mapping[str, str] | None = None
-) -> HTML:
-    """Show the tokens of a command as boxes, one colour a word, with a choice of language and command.
+) -> Widget:
+    """Show the tokens of a command as boxes, one colour a word; live, also those of any sentence that is typed.
 
     Parameters
     ----------
@@ -55,4 +53,9 @@ def tokenizer_explorer(
     rows = [{"code": code, "name": (names or {}).get(code, code)} for code in commands]
     cuts = {code: {kind: cut(tokenizer, text) for kind, text in kinds.items()} for code, kinds in commands.items()}
     languages = {row["code"]: {"name": row["name"], "commands": cuts[row["code"]]} for row in rows}
-    return inline_widget("fp-tok", "tokenizer_explorer", {"palette": PALETTE, "languages": languages}, languages=rows)
+    data = {"palette": PALETTE, "languages": languages}
+
+    def reply(tell: Tell, text: str) -> None:
+        tell(cut(tokenizer, text))
+
+    return Widget("fp-tok", "tokenizer_explorer", data, reply=reply, languages=rows)
