@@ -1,11 +1,12 @@
 """The widgets of the chapters: each function gives one that is live in a notebook, and stored on a page, offline.
 
 Chapter 1 cuts commands into tokens, chapter 2 classifies and tries learning rates, chapter 4 deals examples, chapter 5
-plays rounds, chapter 11 reckons what is sent.
+plays rounds and trains a federation in the page, chapter 11 reckons what is sent.
 """
 
 from .bill_calculator import bill_calculator
 from .classifier import classifier
+from .live_federation import live_federation
 from .partition_explorer import partition_explorer
 from .rate_explorer import rate_explorer
 from .round_player import round_player
@@ -14,6 +15,7 @@ from .tokenizer_explorer import tokenizer_explorer
 __all__ = [
     "bill_calculator",
     "classifier",
+    "live_federation",
     "partition_explorer",
     "rate_explorer",
     "round_player",
