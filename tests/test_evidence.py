@@ -25,6 +25,7 @@ from fedprompt_helpers.runs import run
 from .test_draws import rows, write
 
 ROOT = Path(__file__).resolve().parent.parent
+FIRST = (ROOT / "book/intro.md").read_text("utf-8")
 SWEEPS = [read_sweep(ROOT / EVIDENCE / f"{name}.toml") for name in ORDER]
 
 
@@ -155,6 +156,14 @@ def test_tables_figures_and_page_are_those_of_the_records(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_first_page_says_what_the_table_says():
+    content = pd.read_csv(ROOT / EVIDENCE / "linear.csv").pivot(index="label_budget", columns="setting")["accuracy"]
+    gains = 100 * (content["ridge, one message"] - content["ridge, local"])
+    said = re.search(r"With 16 labels.*?worth (\S+) points.*?with 64, (\S+);\s+with 256, (\S+)\.", FIRST, re.S).groups()
+    assert [f"{gain:+.1f}".replace("-", "−") for gain in gains] == list(said)
+    assert (content["federated"] < content["local"]).all()  # FedAvg of the same layer stays below
+
+
 def test_verify_compares_the_data_first(tmp_path, tiny_backbone, monkeypatch, preloaded):
     mirror, store = tmp_path / "mirror", Store(tmp_path / "records.jsonl")
     sizes = {"politics": 60, "health": 30}

@@ -11,6 +11,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from docutils import nodes
+from docutils.parsers.rst import Directive
+
 from book.site.vendor import NotVendored, vendored
 
 MATHJAX = "tex-chtml.js"
@@ -70,6 +73,7 @@ class Repository:
 
 def setup(app):
     """Connect everything; Sphinx calls this."""
+    app.add_directive("live-federation", LiveFederation)
     app.connect("config-inited", use_vendored_mathjax)
     app.connect("html-page-context", leave_thebe_out, priority=600)
     app.connect("build-finished", copy_mathjax)
@@ -82,6 +86,16 @@ def setup(app):
         app.connect("config-inited", lambda app, config: publish(config, repository))
         app.connect("html-page-context", lead_buttons, priority=600)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+class LiveFederation(Directive):
+    """The federation that trains in the reader's browser, as chapter 5 shows it."""
+
+    def run(self) -> list:
+        """Give the widget's page as it is."""
+        from book.widgets import live_federation
+
+        return [nodes.raw("", live_federation().html, format="html")]
 
 
 def use_vendored_mathjax(app, config) -> None:
