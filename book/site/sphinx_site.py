@@ -14,6 +14,7 @@ from pathlib import Path
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
+from book.site.tables import mend_tables
 from book.site.vendor import NotVendored, vendored
 
 MATHJAX = "tex-chtml.js"
@@ -78,6 +79,7 @@ def setup(app):
     app.connect("html-page-context", leave_thebe_out, priority=600)
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", mend_names)
+    app.connect("build-finished", mend_tables)
     app.connect("build-finished", keep_icons_in_use)
     if text := os.environ.get("BOOK_REPOSITORY"):
         repository = Repository.parse(text)
