@@ -58,5 +58,6 @@ def configuration(track: str, given: dict[str, Any]) -> RunConfig:
 
         named = {name: given[name] for name in ("columns", "split_names", "quotes") if name in given}
         found = available_languages(task, given.get("data_dir"), **named)
-        given["languages"] = found if task == "own" else found[:5]
+        left = tuple(language for language in found if language not in given.get("unseen", ()))
+        given["languages"] = left if task == "own" else found[:5]
     return RunConfig(**TRACKS[check_choice("track", track, TRACKS)] | given)
