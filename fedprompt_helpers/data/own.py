@@ -184,7 +184,7 @@ def rows(source: Source, asked: Asked, remarks: list[str]) -> Iterator[Row]:
             if not tidy(cell):
                 found = f"found {cell!r}; " * bool(cell.strip())
                 raise fault(name, place, f"the {what} is empty; {found}expected a {what}, or leave the row out")
-        splits = {source.split, part} - {None}
+        splits = {split for split in (source.split, part) if split}
         if "split" in cells:
             if (of := split_of(cells["split"], asked)) is None:
                 step = (
