@@ -35,6 +35,8 @@ class Page(HTMLParser):
 def node(program: str, given):
     """Run JavaScript that finds `given` in ``INPUT`` and prints JSON; return what it printed."""
     source = f"const INPUT = {json.dumps(given)};\n{program}"
-    result = subprocess.run(["node", "--input-type=module", "-"], input=source, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        ["node", "--input-type=module", "-"], input=source, capture_output=True, text=True, timeout=60
+    )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
