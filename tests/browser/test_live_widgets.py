@@ -13,9 +13,12 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+import fedprompt_helpers as fp
+from book.widgets import classifier, rate_explorer
 from tests.browser.conftest import WAIT
 
 ROOT = Path(__file__).resolve().parents[2]
+WIDTHS = "all => all.map(one => parseFloat(one.style.width))"
 BEGIN = """\
 import time
 import numpy as np
@@ -173,7 +176,7 @@ def test_any_backbone_has_its_bill(widget, tiny_backbone):
 
 @on(".fp-class")
 def test_probabilities_follow_what_is_typed(widget):
-    bars = "root => [...root.querySelectorAll('.fp-bar i')].map(one => parseFloat(one.style.width))"
+    bars = f"root => ({WIDTHS})([...root.querySelectorAll('.fp-bar i')])"
     before = widget.evaluate(bars)
     field(widget, "own").press_sequentially("chwaraea'r gân nesaf os gweli di'n dda", delay=30)
     widget.page.wait_for_function(f"([root, was]) => String(({bars})(root)) !== was", arg=[
@@ -209,3 +212,47 @@ def test_the_player_follows_a_run_while_it_goes_on(widget):
     told(widget, "The start")
     field(widget, "play").click()
     told(widget, "Round 4 of 4")
+
+
+@pytest.fixture
+def stored(chromium, tiny_backbone):
+    """A page with the stored view of the two widgets that train or classify, without a network."""
+    task = fp.load_task("intents", ["cy"])
+    model, tokenizer = fp.load_backbone(tiny_backbone, num_labels=len(task.labels), pooling="mean")
+    model = fp.prepare(model, "prompt-tuning")
+    few = fp.encode(task.data["cy"]["train"].select(range(8)), tokenizer)
+    rates = rate_explorer(model, few, rates=[1e-4, 1e-2, 1])
+    fp.train(model, few, epochs=5, learning_rate=0.1)
+    texts = ["nesaf", "chwaraea'r gân nesaf"]
+    shares = classifier(model, texts, tokenizer=tokenizer, labels=task.labels)
+    page = chromium.new_page(viewport={"width": 760, "height": 1000})
+    trouble = []
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("request", lambda request: trouble.append(request.url))
+    page.set_content(shares.html + rates.html)
+    yield page
+    if folder := os.environ.get("SHOTS"):
+        for theme, look in {"light": "#fff;color:#111", "dark": "#121212;color:#eee"}.items():
+            page.evaluate("look => { document.body.style = `font-family:sans-serif;background:${look}` }", look)
+            for kind in (".fp-class", ".fp-rate"):
+                page.locator(kind).screenshot(path=f"{folder}/page{kind}-{theme}.png")
+    assert trouble == []
+    page.close()
+
+
+def test_the_stored_classifier_shows_another_text(stored):
+    widget = stored.locator(".fp-class")
+    before = widget.locator(".fp-bar i").evaluate_all(WIDTHS)
+    field(widget, "text").focus()
+    stored.keyboard.press("ArrowDown")
+    assert widget.locator(".fp-bar i").evaluate_all(WIDTHS) != before
+    assert widget.locator(".fp-page").is_visible() and not field(widget, "own").is_visible()
+
+
+def test_the_stored_slider_shows_another_rate(stored):
+    widget = stored.locator(".fp-rate")
+    told(widget, "Learning rate 0.01: from a loss of")
+    field(widget, "rate").press("ArrowRight")
+    told(widget, "Learning rate 1:")
+    field(widget, "rate").press("Home")
+    told(widget, "Learning rate 0.0001:")
