@@ -229,7 +229,7 @@ def stored(chromium, tiny_backbone):
     trouble = []
     page.on("pageerror", lambda error: trouble.append(str(error)))
     page.on("request", lambda request: trouble.append(request.url))
-    page.set_content(shares.html + rates.html)
+    page.set_content("<!doctype html>" + shares.html + rates.html)
     yield page
     if folder := os.environ.get("SHOTS"):
         for theme, look in {"light": "#fff;color:#111", "dark": "#121212;color:#eee"}.items():
