@@ -54,12 +54,19 @@ def test_what_goes_wrong_in_the_kernel_is_one_line_for_the_reader():
     assert seen == [{"to": {"number": 1}, "half": 1}, {"to": {"number": 1}, "error": "Broken: no"}]
 
 
+FORMULAS = {
+    "bill_calculator": "bill_formula.js",
+    "live_federation": "federation_formula.js",
+    "results_explorer": "results_formula.js",
+}
+
+
 @pytest.mark.skipif(shutil.which("biome", path=BESIDE) is None, reason="needs biome: pip install .[test]")
 def test_scripts_and_styles_pass_the_linter(tmp_path):
     kinds = {path.stem: path.parent for path in [*HERE.glob("*.html"), *TOOLS.glob("*.html")]}
-    assert len(kinds) == 7
+    assert len(kinds) == 8
     for name, folder in kinds.items():
-        formula = {"bill_calculator": "bill_formula.js", "results_explorer": "results_formula.js"}.get(name)
+        formula = FORMULAS.get(name)
         widget = Widget("fp-any", name, {}, formula=formula or "", folder=folder, waiting="<form></form>")
         (tmp_path / f"{name}.js").write_text(f'{widget._esm}showStored("fp-any");\n', "utf-8")
         (tmp_path / f"{name}.css").write_text(widget._css, "utf-8")
@@ -150,7 +157,7 @@ def test_the_kernel_deals_at_any_alpha_and_says_what_it_cannot(task, widget):
     assert "alpha" in widget.answer["error"] and "\n" not in widget.answer["error"]
     few = partition_explorer(make_task([3, 3]), clients=6, alphas=[50], seeds=[0])
     few.ask = asked | {"alpha": 0.001}
-    assert "6 clients at alpha 0.001 leave a client without examples; raise alpha" in few.answer["error"]
+    assert "6 clients at alpha 0.001 leave 4 without examples: 0, 1, 2, 4; raise alpha" in few.answer["error"]
 
 
 @pytest.mark.parametrize("sizes", [[], [0, 0], [9, 0]])
