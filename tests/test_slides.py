@@ -54,6 +54,17 @@ def test_nothing_is_loaded_from_elsewhere(path):
     assert not re.search(r"url\(['\"]?(https?:)?//|@import|import .* from", str(soup))
 
 
+def test_after_a_guess_comes_what_was_shown_and_the_answer_that_the_chapter_folds():
+    shown = nbformat.v4.new_code_cell("6 * 7", outputs=[nbformat.v4.new_output("stream", text="42\n")])
+    texts = "# 1. Small", "## Sums\n\n**Guess:** how much?", "````{dropdown} Answer\nForty-two. A sum.\n````"
+    title, guess, answer = [nbformat.v4.new_markdown_cell(text) for text in texts]
+    slides = plan(nbformat.v4.new_notebook(cells=[title, guess, shown, answer]))
+    assert [cell.source for cell in slides if cell.cell_type == "markdown"][-3:-1] == [
+        "## What came out",
+        "Forty-two. A sum.",
+    ]
+
+
 def test_every_answer_waits_for_a_key():
     for path in CHAPTERS:
         cells = plan(chapter(path))

@@ -30,9 +30,9 @@ def secrets(path: Path) -> set[str]:
     cells = nbformat.read(path, as_version=4).cells
     code = set().union(*(lines(cell.source) for cell in cells if is_solution(cell)))
     answers = set()
-    for cell in cells:
-        for body in re.findall(r"^(?:```|:::)\{dropdown\} Answers?\n(.*?)^(?:```|:::)$", cell.source, re.M | re.S):
-            answers |= lines(body)
+    last = "\n".join(cell.source for cell in cells).split("## Exercises\n")[1]
+    for body in re.findall(r"^(?:`{3,}|:{3,})\{dropdown\} Answers?\n(.*?)^(?:`{3,}|:{3,})$", last, re.M | re.S):
+        answers |= lines(body)
     others = "\n".join(cell.source for cell in cells if cell.cell_type == "code" and not is_solution(cell))
     return {line for line in code | answers if line not in others}
 
@@ -49,6 +49,14 @@ def test_no_solution_of_a_chapter_is_left(path):
     assert not any(is_solution(cell) for cell in stripped.cells)
 
 
+def test_the_answer_to_a_guess_stays_and_that_to_an_exercise_goes():
+    told, secret = (f"````{{dropdown}} Answer\n{text}\n````" for text in ("Forty-two.", "Forty-three."))
+    texts = ["# 1. Small\n\nGuess.", told, "## Exercises\n\n### 1. More (easy)\n\nHow many?"]
+    cells = [new_markdown_cell(text) for text in texts] + [solution_cell("6 * 7 + 1"), new_markdown_cell(secret)]
+    stripped = without_solutions(new_notebook(cells=cells))
+    assert [cell.source for cell in stripped.cells] == [*texts, STUB]
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_everything_else_of_a_chapter_stays(path):
     full = nbformat.read(path, as_version=4)
@@ -59,7 +67,7 @@ def test_everything_else_of_a_chapter_stays(path):
     before, after = ("\n".join(c.source for c in nb.cells if c.cell_type == "markdown") for nb in (full, stripped))
     for pattern in (r"^#+ .*$", r"^\*\*\d+\..*$"):  # headings, exercises and quiz questions
         assert re.findall(pattern, before, re.M) == re.findall(pattern, after, re.M)
-    head, stripped_head = (text[: text.index("## Exercises")] for text in (without_boxes(before), after))
+    head, stripped_head = (text[: text.index("## Exercises")] for text in (before, after))
     sentence = r"Our version is (in the )?hidden( cell)?\. ?"
     assert re.sub(sentence, "", " ".join(head.split())).split() == stripped_head.split()
 

@@ -67,6 +67,12 @@ def paragraphs(text: str) -> Iterator[str]:
         yield "\n".join(block)
 
 
+def unfolded(text: str) -> str:
+    """Take a text out of the fold that is all of its cell, such as the answer to a guess."""
+    whole = re.fullmatch(r"(`{3,}|:{3,})\{dropdown\}[^\n]*\n(.*)\n\1\s*", text, re.DOTALL)
+    return whole[2] if whole else text
+
+
 def sections(notebook: NotebookNode) -> list[Section]:
     """Cut a chapter at its headings of the first two levels."""
     found = []
@@ -75,7 +81,7 @@ def sections(notebook: NotebookNode) -> list[Section]:
             if "solution" not in cell.metadata.get("tags", []) and found:
                 found[-1].parts.append(cell)
             continue
-        for text in paragraphs(cell.source):
+        for text in paragraphs(unfolded(cell.source)):
             heading = re.match(r"^(#{1,2}) (.*)$", text)
             if heading:
                 found.append(Section(plain(heading[2]), len(heading[1])))

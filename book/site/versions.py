@@ -1,6 +1,7 @@
 """The book without solutions, for hand-ins: ``python -m book.site.versions --output FOLDER``.
 
-A solution is a cell tagged ``solution``, what an exercise says after it, and a dropdown called *Answer* or *Solution*.
+A solution is a cell tagged ``solution``, what an exercise says after it, and a dropdown called *Answer* or *Solution*
+in the exercises, the quiz or a page. The answer to a guess in the text of a chapter stays: the chapter goes on from it.
 Notebooks and pages without them are written to a temporary source tree, and the book is built from there.
 """
 
@@ -74,7 +75,7 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
 
     In the place of each solution stands one empty cell for the reader's own. All other cells and their outputs stay.
     """
-    kept, section, solved = [], "", False
+    kept, section, solved, asked = [], "", False, False
     for cell in nbformat.from_dict(notebook).cells:
         if "solution" in cell.metadata.get("tags", []):
             if not solved:
@@ -85,7 +86,8 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
             if solved and section.startswith("Exercises"):
                 cell["source"] = after_solution(cell.source)
             section = [section, *re.findall(r"^## (.*)$", cell.source, re.MULTILINE)][-1]
-            cell["source"] = HIDDEN.sub("", without_boxes(cell.source))
+            asked |= "## Exercises" in cell.source.splitlines()
+            cell["source"] = HIDDEN.sub("", without_boxes(cell.source) if asked else cell.source)
             if not cell.source.strip():
                 continue
         solved = False
