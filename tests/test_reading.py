@@ -2,6 +2,7 @@
 
 import re
 
+import jupytext
 import nbformat
 import pytest
 from datasets import Dataset
@@ -48,6 +49,20 @@ def test_the_majority_class_is_that_of_the_split_that_is_scored():
     assert fp.majority_accuracy(split) == ("off", 2 / 3)
     (entry,) = re.findall(r"^majority class\n((?:  .*\n)+)", (ROOT / "book/glossary.md").read_text("utf-8"), re.M)
     assert "of the very data that a score is computed on" in " ".join(entry.split())
+
+
+OPEN = ("02", "04", "05", "06")  # chapters whose guesses are still in plain view
+
+
+@pytest.mark.parametrize("chapter", [x for x in CHAPTERS if x.stem[:2] not in OPEN], ids=lambda path: path.stem)
+def test_what_a_guess_will_show_is_folded(chapter):
+    cells = [cell for cell in jupytext.read(chapter).cells if cell.source]
+    guesses = [number for number, cell in enumerate(cells) if "**Guess" in cell.source and cell.cell_type == "markdown"]
+    assert guesses
+    for number in guesses:
+        shown = cells[number + 1 : number + 6]
+        folded = ["guess" in cell.metadata.get("tags", []) or "{dropdown}" in cell.source for cell in shown]
+        assert any(folded), cells[number].source
 
 
 def notebook(tmp_path, code: str, text: str = "Guess.", tags: str = ""):
