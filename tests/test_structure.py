@@ -19,7 +19,7 @@ FLOORS = {
     3: ("model",),
     4: ("clients",),
     5: ("federation",),
-    6: ("runs", "reports", "adapters", "doctor", "inspection", "flower", "progress"),
+    6: ("runs", "reports", "adapters", "cards", "texts", "doctor", "inspection", "flower", "progress"),
     7: ("cli", "options", "__init__", "__main__"),
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
