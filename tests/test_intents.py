@@ -4,12 +4,14 @@ import csv
 import re
 from collections import defaultdict
 from itertools import chain, islice
+from pathlib import Path
 
 import pytest
 
 from fedprompt_helpers.data.corpora import CORPORA, SPLITS
 from fedprompt_helpers.data.loading import find_folder
 
+ROOT = Path(__file__).resolve().parent.parent
 FOLDER = find_folder(CORPORA["intents"], None)
 LANGUAGES, LABELS = tuple(CORPORA["intents"].rows), CORPORA["intents"].labels
 
@@ -29,6 +31,18 @@ def test_no_sentence_and_no_template_is_in_two_splits(language, column):
     for row in shipped(language):
         splits[row[column].casefold()].add(row["split"])
     assert {key for key, found in splits.items() if len(found) > 1} == set()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_languages_page_names_each_language_and_counts_its_templates(language):
+    get_intents = pytest.importorskip("home_assistant_intents").get_intents
+    page = (ROOT / "book/languages.md").read_text(encoding="utf-8")
+    (name,) = re.findall(rf"^\* - (\w+)[\w, ]* \(`{language}`\)$", page, re.M)
+    (told,) = re.findall(rf"^\* - {name}\n  - (\d+)\n  - (\d+)\n  - (\d+)$", page, re.M)
+    kinds = get_intents(language)["intents"].items()
+    counts = {kind: sum(len(block["sentences"]) for block in found["data"]) for kind, found in kinds}
+    ours = [counts[f"Hass{label}"] for label in LABELS if f"Hass{label}" in counts]
+    assert [int(number) for number in told] == [sum(counts.values()), sum(ours), len(ours)]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -4,7 +4,9 @@ import re
 
 import nbformat
 import pytest
+from datasets import Dataset
 
+import fedprompt_helpers as fp
 from book.answers import mark
 from book.site.build import ROOT
 from notebooks import execute
@@ -33,6 +35,19 @@ def test_every_mention_of_a_chapter_is_a_link_to_it(page):
     assert not re.findall(r"[Cc]hapters?\s+\d+", bare)
     for text, number in re.findall(r"\[(?:[Cc]hapters?\s+)?(\d+)[^\]]*\]\([^)]*notebooks/(\d+)_", prose(page)):
         assert int(text) == int(number)
+
+
+@pytest.mark.parametrize("page", [*CHAPTERS, *PAGES], ids=lambda path: path.stem)
+def test_the_paper_is_not_said_to_use_p_tuning(page):
+    text = " ".join(prose(page).split())
+    assert not re.search(r"P-tuning[`*]*,? (is |as )?the (method of the paper|paper's method)", text)
+
+
+def test_the_majority_class_is_that_of_the_split_that_is_scored():
+    split = Dataset.from_dict({"label": ["on", "off", "off"]})
+    assert fp.majority_accuracy(split) == ("off", 2 / 3)
+    (entry,) = re.findall(r"^majority class\n((?:  .*\n)+)", (ROOT / "book/glossary.md").read_text("utf-8"), re.M)
+    assert "of the very data that a score is computed on" in " ".join(entry.split())
 
 
 def notebook(tmp_path, code: str, text: str = "Guess.", tags: str = ""):
