@@ -33,7 +33,8 @@ def fold(cell: NotebookNode) -> None:
         hides, prompt = FOLDS[tag]
         tags = cell.metadata["tags"] = list(dict.fromkeys([*tags, hides]))
         if prompt:
-            cell.metadata["mystnb"] = {"code_prompt_show": prompt, "code_prompt_hide": prompt}
+            mystnb = cell.metadata.setdefault("mystnb", {})
+            mystnb |= {"code_prompt_show": prompt, "code_prompt_hide": prompt}
     if names := sorted({name for tag in tags for name in HIDDEN.get(tag, ())}):
         cell.metadata["jupyter"] = dict.fromkeys(names, True)
 

@@ -54,6 +54,14 @@ def test_new_prose_and_tags_are_taken_over_without_running(tmp_path):
     assert code.metadata.mystnb["code_prompt_show"] == "Your guess first"
 
 
+def test_a_figure_under_a_guess_keeps_its_caption_and_its_description(tmp_path):
+    head = "---\nmystnb:\n  figure: {caption: Two lines.}\n  image: {alt: Both rise.}\ntags: [guess]\n---\n"
+    (_, code) = execute.read(notebook(tmp_path, "plot()", tags=head)).cells
+    assert code.metadata.mystnb["figure"] == {"caption": "Two lines."}
+    assert code.metadata.mystnb["image"] == {"alt": "Both rise."}
+    assert code.metadata.mystnb["code_prompt_show"] == "Your guess first"
+
+
 def test_changed_code_must_run(tmp_path):
     execute.execute(notebook(tmp_path, "print(6 * 7)"))
     with pytest.raises(ValueError, match="has changed: execute it"):
