@@ -106,11 +106,13 @@ def named(option: str, given: str | None, known: Sequence[str]) -> dict[str, str
     """Read what is called otherwise in own data: ``"text=tweet,label=mood"`` is text to tweet, label to mood."""
     found = {}
     for part in given.split(",") if given else ():
-        ours, _, theirs = (word.strip() for word in part.partition("="))
-        if not theirs:
+        ours, equals, theirs = (word.strip() for word in part.partition("="))
+        if not theirs and not (equals and ours in ("text_pair", "language", "split")):  # which may be left unread
             raise FedPromptError(f"{option} has {part!r}; expected NAME=ITS NAME IN THE FILES, as in {known[0]}=mine")
+        if ours in found:
+            raise FedPromptError(f"{option} names {ours!r} twice; name each once")
         found[check_choice(f"name in {option}", ours, known)] = theirs
     for theirs, times in Counter(found.values()).items():
-        if times > 1:
+        if theirs and times > 1:
             raise FedPromptError(f"{option} gives {theirs!r} two meanings; name each once")
     return found

@@ -1,5 +1,6 @@
 """The cache folder, and files that are whole or not there."""
 
+import errno
 import json
 import os
 from contextlib import contextmanager, suppress
@@ -23,9 +24,9 @@ def whole(path: Path):
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        raise FedPromptError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another folder (--output)"
-        ) from error
+        full = "free some space or " * (error.errno in (errno.ENOSPC, errno.EDQUOT))
+        what = f"cannot write {path}: {error.strerror or error}"
+        raise FedPromptError(f"{what}; {full}choose another folder (--output)") from error
     finally:
         with suppress(OSError):  # a name that could not be made cannot be removed either
             temporary.unlink(missing_ok=True)
@@ -46,6 +47,6 @@ def read_json(path: str | Path, expected: str):
     """Read a JSON file, with or without a byte order mark, or raise FedPromptError saying what was `expected`."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[-1]
         raise FedPromptError(f"cannot read {path}: {reason}; expected {expected}") from error

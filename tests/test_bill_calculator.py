@@ -146,6 +146,16 @@ def test_a_number_that_cannot_be_is_refused_and_said(page, wrong):
     assert not accepted["hidden"] and accepted["update"] == "152,460 bytes"
 
 
+def test_the_kernel_counts_any_backbone_and_says_what_it_cannot(tiny_backbone):
+    widget = bill_calculator(num_labels=5, virtual_tokens=3)
+    widget.ask = {"backbone": tiny_backbone}
+    sizes = {"num_labels": 5, "virtual_tokens": 3}
+    due = {method: count_without_weights(tiny_backbone, method, **sizes)["trainable"] for method in METHODS}
+    assert widget.answer["counts"] == due
+    widget.ask = {"backbone": "/no/such/folder"}
+    assert widget.answer["error"].startswith("no backbone in the folder")
+
+
 @pytest.mark.slow
 def test_small_the_same_every_time_and_without_network(page):
     assert bill_calculator().html == page

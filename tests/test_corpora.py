@@ -289,7 +289,7 @@ HEAD = "text\tlabel\n"
     [
         ("train", "words\tlabel\na\tgood\n", "row 1: no column 'text'; .*found 'words', 'label'"),
         ("train", "text\tlabel\ttext\na\tgood\tb\n", "row 1: two columns 'text'"),
-        ("train", "", "row 1: no column 'text'; .*found nothing"),
+        ("train", "", "the file is empty; expected names of columns"),
         ("train", HEAD, "the table has no rows"),
         ("dev", HEAD, "the table has no rows"),
         (

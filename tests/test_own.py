@@ -311,3 +311,206 @@ def test_a_script_that_the_tokenizer_does_not_know_is_said_before_and_after(tmp_
     assert any(note.startswith("mro: ") and "of all tokens are unknown to the tokenizer" in note for note in notes)
     assert "sw: 100% of the training texts are cut to 16 tokens" in notes
     assert any("usual causes: a learning rate" in note for note in notes)
+
+
+# What a reviewer lost or got wrong, and what is wanted instead
+
+SIX = "".join(f"text {i}\t{'ab'[i % 2]}\n" for i in range(6))
+TEN = "".join(f"other {i}\t{'ab'[i % 2]}\n" for i in range(10))
+HEAD = "text\tlabel\n"
+
+
+def write(folder: Path, **files: str | bytes) -> Path:
+    """Write files whose names have two underscores for a slash and one before the suffix for a point."""
+    for name, content in files.items():
+        path = folder / ".".join(name.replace("__", "/").rsplit("_", 1))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass"))
+    return folder
+
+
+def sizes(task, language="xx") -> dict[str, int]:
+    return {split: len(rows) for split, rows in task.data[language].items()}
+
+
+def test_a_missing_test_split_is_cut_off_the_training_table_and_no_table_is_lost(tmp_path):
+    task = fp.load_task("own", data_dir=write(tmp_path, xx__train_tsv=HEAD + TEN, xx__dev_tsv=HEAD + SIX))
+    assert sizes(task) == {"train": 8, "dev": 6, "test": 2}
+    assert any("the 10 rows of the train file are split, for there is no test file" in note for note in task.notes)
+
+
+def json_table(rows: list[dict]) -> str:
+    return "\n".join(json.dumps(row) for row in rows) + "\n"
+
+
+MANY = [{"text": f"text {i}", "label": "ab"[i % 2]} for i in range(10)]
+
+
+def test_a_column_of_languages_is_found_wherever_it_stands_and_no_folder_overrules_it(tmp_path):
+    rows = [row | {"info": {"lang": "no"}} for row in MANY]  # a name inside an object is no column
+    assert fp.load_task("own", data_dir=write(tmp_path / "1", xx_jsonl=json_table(rows))).languages == ("xx",)
+    rows = [row | {"language": "cy"} for row in MANY]
+    pretty = json.dumps(rows, indent=2)
+    assert fp.load_task("own", data_dir=write(tmp_path / "2", news_json=pretty)).languages == ("cy",)
+    assert fp.load_task("own", data_dir=write(tmp_path / "3", news__train_jsonl=json_table(rows))).languages == ("cy",)
+    Dataset.from_list(rows).save_to_disk(tmp_path / "4/news/train")
+    assert fp.load_task("own", data_dir=tmp_path / "4").languages == ("cy",)
+
+
+def test_names_in_later_lines_count(tmp_path):
+    rows = [*MANY, *(row | {"split": "test", "text": "t" + row["text"]} for row in MANY)]
+    rows[:10] = [row | {"split": "train"} for row in rows[:10]]
+    first = {"label": "a", "text": "first", "note": "no split here"}
+    with pytest.raises(FedPromptError, match=r"row 1: no 'split'; found 'label', 'text', 'note'; give it"):
+        fp.load_task("own", data_dir=write(tmp_path / "1", xx_jsonl=json_table([first, *rows])))
+    task = fp.load_task("own", data_dir=write(tmp_path / "2", xx_jsonl=json_table(rows)))
+    assert sizes(task)["test"] == 10
+
+
+def test_shards_of_a_split_are_one_split_and_said(tmp_path):
+    name = "xx__train-0000{}-of-00002_tsv"
+    files = {name.format(0): HEAD + SIX, name.format(1): HEAD + TEN}
+    task = fp.load_task("own", data_dir=write(tmp_path, xx__dev_tsv=HEAD + SIX, xx__test_tsv=HEAD + SIX, **files))
+    assert sizes(task)["train"] == 16
+    assert any("train is read from 2 tables: xx/train-00000-of-00002.tsv, xx/train-00" in note for note in task.notes)
+
+
+def test_files_beside_tables_do_not_stop_them(tmp_path):
+    notes = {"README_txt": "How these were made\n", "meta_json": '{"licence": "CC0"}', "_old_tsv": HEAD, ".x_tsv": HEAD}
+    task = fp.load_task("own", data_dir=write(tmp_path, xx_tsv=HEAD + TEN, **notes))
+    assert task.languages == ("xx",)
+    assert "xx: not read: .x.tsv, README.txt, _old.tsv, meta.json" in task.notes
+
+
+def test_a_folder_is_named_by_where_it_is(tmp_path, monkeypatch):
+    write(tmp_path / "cy", train_tsv=HEAD + TEN, test_tsv=HEAD + SIX)
+    monkeypatch.chdir(tmp_path / "cy")
+    assert fp.load_task("own", data_dir=".").languages == ("cy",)
+
+
+def test_a_column_may_be_left_unread(tmp_path):
+    folds = "text\tlabel\tfold\n" + "".join(line + "\t3\n" for line in TEN.splitlines())
+    folder = write(tmp_path, xx_tsv=folds)
+    with pytest.raises(FedPromptError, match=r"unknown split '3'; .*or read no such column: --columns split="):
+        fp.load_task("own", data_dir=folder)
+    assert sum(sizes(fp.load_task("own", data_dir=folder, columns="split=")).values()) == 10
+
+
+def test_languages_that_are_only_tested_are_not_trained_on(tmp_path, capsys, monkeypatch):
+    folder = write(tmp_path, xx_tsv=HEAD + TEN, yy_tsv=HEAD + TEN)
+    code, out, err = command(capsys, monkeypatch, "check", "--data-dir", str(folder), "--unseen", "yy")
+    assert (code, err) == (0, "") and "yy: only tested" in out
+    assert fp.load_task("own", data_dir=folder, unseen=["yy"]).languages == ("xx", "yy")
+
+
+FLAGS = {"\U0001f3f4\U000e0067\U000e0062\U000e0077": "Wales", "\U0001f3f4\U000e0067\U000e0062\U000e0073": "Scotland"}
+PERSIAN = ("می\u200cخواهم", "میخواهم")
+
+
+@pytest.mark.parametrize("labels", [tuple(FLAGS), PERSIAN], ids=["flags", "joiners"])
+def test_labels_that_differ_by_what_is_seen_stay_apart(labels, tmp_path):
+    rows = "".join(f"text {i}\t{labels[i % 2]}\n" for i in range(10))
+    assert set(fp.load_task("own", data_dir=write(tmp_path, xx_tsv=HEAD + rows)).labels) == set(labels)
+
+
+def test_labels_that_are_merged_are_named(tmp_path):
+    rows = TEN.replace("0\ta", "0\ta\u200b")
+    notes = fp.load_task("own", data_dir=write(tmp_path, xx_tsv=HEAD + rows)).notes
+    assert any(r"in NFC: 'a\u200b' as 'a'" in note for note in notes)
+
+
+def test_line_breaks_inside_quotes_are_read_in_commas(tmp_path):
+    rows = "".join(f'"one {i}, and\ntwo, three",{"ab"[i % 2]}\n' for i in range(10))  # a comma in each line
+    task = fp.load_task("own", data_dir=write(tmp_path, xx_csv="text,label\n" + rows))
+    assert sum(sizes(task).values()) == 10
+    assert "one 0, and\ntwo, three" in [text for part in task.data["xx"].values() for text in part["text"][:]]
+
+
+def saved_with(folder: Path, labels: list) -> Path:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["a", "b"])})
+    Dataset.from_dict({"text": ["x", "y", "z"], "label": labels}, features=features).save_to_disk(folder / "xx/train")
+    return folder
+
+
+def broken_bytes(folder: Path) -> Path:
+    import pyarrow as pa
+
+    texts = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff\xfe"], pa.binary()).buffers())
+    Dataset(pa.table({"text": texts, "label": ["a"]})).save_to_disk(folder / "xx/train")
+    return folder
+
+
+WRONG = {
+    "languages that lead elsewhere": (
+        lambda root: write(root, all_jsonl=json_table([row | {"language": "../cy"} for row in MANY])),
+        "all.jsonl: the language '../cy' cannot name a folder",
+    ),
+    "a language in no encoding": (
+        lambda root: write(root, **{"\udcff_tsv": HEAD + TEN}),
+        r"the language '\\udcff' cannot name",
+    ),
+    "a split by file and another by column": (
+        lambda root: write(root, xx__train_tsv="text\tlabel\tsplit\na\tb\ttest\n"),
+        "row 2: it is of test and train, by file and column; rename one, or give --columns split=",
+    ),
+    "two tables of a split with other columns": (
+        lambda root: write(root, xx__train_tsv=HEAD + TEN, xx_tsv="text\ttext_pair\tlabel\na\tb\ta\n"),
+        "columns of text and label, but xx, xx.tsv has text and text_pair and label|columns of text and text_pair and",
+    ),
+    "a row of a saved data set without a label": (lambda root: saved_with(root, [0, 1, -1]), "row 3: no 'label'"),
+    "a row of a saved data set with no label": (lambda root: saved_with(root, [0, None, 1]), "row 2: no 'label'"),
+    "bytes in a saved data set that are no text": (broken_bytes, "xx, train has a text that is not UTF-8"),
+    "half a character": (
+        lambda root: write(root, xx_jsonl='{"text": "\\ud83d", "label": "a"}\n'),
+        "row 1: 'text' has half a character",
+    ),
+    "deep JSON": (lambda root: write(root, xx_jsonl="[" * 200_000), "row 1: no JSON"),
+    "no finite number": (
+        lambda root: write(root, xx_jsonl='{"text": "a", "label": Infinity}\n'),
+        "row 1: 'label' is no number",
+    ),
+    "a name twice in an object": (
+        lambda root: write(root, xx_jsonl='{"text": "a", "text": "b", "label": "c"}\n'),
+        "row 1: no JSON .a name stands there twice",
+    ),
+    "an empty file": (lambda root: write(root, xx__train_tsv=""), "xx, train.tsv: the file is empty"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_used_to_be_lost_or_a_traceback_is_one_line(case, tmp_path):
+    made, said = WRONG[case]
+    with pytest.raises(FedPromptError, match=said) as caught:
+        fp.load_task("own", data_dir=made(tmp_path))
+    assert "\n" not in str(caught.value)
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"split_names": "train=a,train=b"}, "split_names names 'train' twice"),
+        ({"columns": "text=label"}, "no column 'label'; found 'text', 'label'"),
+        ({"columns": "text="}, "columns has 'text='; expected NAME="),
+    ],
+)
+def test_one_name_has_one_meaning(option, said, tmp_path):
+    with pytest.raises(FedPromptError, match=said):
+        fp.load_task("own", data_dir=write(tmp_path, xx_tsv=HEAD + TEN), **option)
+
+
+def test_a_long_field_is_read(tmp_path):
+    rows = TEN + f'"{"w " * 100_000}"\ta\n'
+    assert sum(sizes(fp.load_task("own", data_dir=write(tmp_path, xx_tsv=HEAD + rows))).values()) == 11
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "geteuid"), reason="needs the rights of POSIX")
+def test_what_may_not_be_read_says_so(tmp_path, monkeypatch):
+    folder = write(tmp_path, xx_tsv=HEAD + TEN)
+
+    def forbidden(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", forbidden)  # whoever runs this may be root, who may read all
+    with pytest.raises(FedPromptError, match=r"xx, xx\.tsv cannot be read: Permission denied; look who may read"):
+        fp.load_task("own", ["xx"], data_dir=folder)

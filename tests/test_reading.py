@@ -12,7 +12,8 @@ from notebooks import execute
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.md"))
 PAGES = [page for page in (ROOT / "book").glob("*.md") if page.stem not in ("all_results", "evidence")]
 CODE = re.compile(
-    r"^(`{3,}|:{3,})\{code-cell\}.*?^\1$|^```text.*?^```$|\A---\n.*?^---$|^#+ .*?$|`[^`\n]+`", re.M | re.S
+    r"^(`{3,}|:{3,})\{code-cell\}.*?^\1$|^```(?:text|\{button-ref\}).*?^```$|\A---\n.*?^---$|^#+ .*?$|`[^`\n]+`",
+    re.M | re.S,
 )
 
 

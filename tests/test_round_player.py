@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from book.widgets.round_player import _FLOOR, _RISE, _project, round_player
+from fedprompt_helpers.config import RunConfig
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.plots import PALETTE
+from fedprompt_helpers.runs import simulate
 from tests.pages import Page, needs_node, node
 
 pytestmark = pytest.mark.slow
@@ -303,6 +305,47 @@ def test_every_control_has_a_name_and_is_reached_by_keyboard(page):
     assert [of["class"] for of in said] == ["fp-said"]
     pictures = [attributes for tag, attributes in tags if tag == "svg" and attributes.get("role") == "img"]
     assert len({of["aria-label"] for of in pictures}) == 2
+
+
+def test_a_player_takes_the_rounds_of_a_loop_while_it_goes_on(given):
+    rounds, start, majority = given
+    player = round_player(start=start, majority=majority)
+    assert "No round yet" in player.html
+    for number, one in enumerate(rounds, 1):
+        player.add(one)
+        assert f"Round {number} of {number}" in player.html
+    assert player.data == round_player(rounds, start=start, majority=majority).data | {"follow": True}
+    whole = player.html
+    with pytest.raises(FedPromptError, match="round 5 is not as expected"):
+        player.add({"epoch": 5})
+    assert player.html == whole
+
+
+def test_a_player_takes_the_rounds_of_a_run_while_it_goes_on(tiny_backbone):
+    data, federation = {"languages": ["cy", "eu"], "train_size": 12}, {"rounds": 2, "local_epochs": 1}
+    config = RunConfig(task="intents", backbone=tiny_backbone, method="head", **data, **federation)
+    player, seen = round_player(majority={"cy": 0.2, "eu": 0.2}), []
+
+    def on_round(entry):
+        player.add(entry)
+        seen.append(player.data["table"]["eu accuracy"])
+
+    outcome = simulate(config, on_round)
+    assert seen[1] == [entry["dev"]["eu"]["accuracy"] for entry in outcome.rounds] and seen[0] == seen[1][:1]
+    plane, accuracy = (of for _, of in Page(player.html).tags if of.get("role") == "img")
+    assert "hidden" in plane and "hidden" not in accuracy
+
+
+@needs_node
+def test_without_prompts_a_round_is_one_step(given):
+    rounds, _, majority = given
+    player = round_player(majority=majority)
+    player.add(
+        *({"round": 1, "dev": {x: {k: one[k][x] for k in ("accuracy", "loss")} for x in majority}} for one in rounds)
+    )
+    states = play(player.html, ["0", "press('back')", "press('back')", "slide(1)"])
+    assert [state["round"] for state in states] == [4, 3, 2, 1]
+    assert states[0]["said"].startswith("Round 4 of 4, after averaging. Accuracy (loss): cy")
 
 
 def test_names_are_escaped():

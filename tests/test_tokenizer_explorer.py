@@ -64,6 +64,14 @@ def test_a_character_outside_the_vocabulary_is_shown_as_it_was_written(tokenizer
     assert ["𓀀", tokenizer.unk_token_id, 1] in found["pieces"]
 
 
+def test_the_kernel_cuts_what_is_typed_and_says_what_it_cannot(tokenizer):
+    widget = tokenizer_explorer(tokenizer, COMMANDS)
+    widget.ask = {"text": "Wie spät ist es?"}
+    assert widget.answer == {"to": widget.ask, **cut(tokenizer, "Wie spät ist es?")}
+    widget.ask = {"text": " "}
+    assert widget.answer.keys() == {"to", "error"} and "has no words" in widget.answer["error"]
+
+
 def test_small_the_same_every_time_and_without_network(tokenizer, page):
     again = tokenizer_explorer(tokenizer, COMMANDS, names={"en": "English", "zh": "Chinese"}).html
     assert again == page

@@ -2,18 +2,27 @@
 
 import importlib
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import book.widgets
+from book.research import explorer
 from book.widgets import partition_explorer
+from book.widgets.base import HERE, Widget
 from book.widgets.partition_explorer import ALPHAS
 from fedprompt_helpers.data.partition import counts, mean_total_variation, partition
 from fedprompt_helpers.data.tasks import Task, load_task
 from fedprompt_helpers.errors import FedPromptError
+from notebooks.execute import VIEW
 from tests.pages import Page
 from tests.test_partition import make_task
+
+BESIDE, TOOLS = str(Path(sys.executable).parent), explorer.HERE
 
 
 def test_a_widget_is_a_function_however_its_module_was_imported():
@@ -22,6 +31,48 @@ def test_a_widget_is_a_function_however_its_module_was_imported():
         assert getattr(book.widgets, name) is getattr(module, name) and callable(getattr(book.widgets, name))
     with pytest.raises(AttributeError, match=r"no attribute 'bill'; widgets: .*tokenizer_explorer"):
         book.widgets.bill  # noqa: B018
+
+
+class Broken(Exception):
+    pass
+
+
+def test_an_output_is_live_and_stored_and_only_the_view_is_another_each_time():
+    one, other = (partition_explorer(make_task([9, 9]), **FEW)._repr_mimebundle_()[0] for _ in range(2))
+    view = one.pop(VIEW), other.pop(VIEW)
+    assert one == other and set(one) == {"text/plain", "text/html"} and view[0]["model_id"] != view[1]["model_id"]
+
+
+def test_what_goes_wrong_in_the_kernel_is_one_line_for_the_reader():
+    def reply(tell, number):
+        tell({"half": number})
+        raise Broken("no\nsecond line")
+
+    widget, seen = Widget("fp-rate", "rate_explorer", {}, reply=reply, last=1, middle=0), []
+    widget.observe(lambda change: seen.append(change["new"]), "answer")
+    widget.ask = {"number": 1}
+    assert seen == [{"to": {"number": 1}, "half": 1}, {"to": {"number": 1}, "error": "Broken: no"}]
+
+
+FORMULAS = {
+    "bill_calculator": "bill_formula.js",
+    "live_federation": "federation_formula.js",
+    "results_explorer": "results_formula.js",
+}
+
+
+@pytest.mark.skipif(shutil.which("biome", path=BESIDE) is None, reason="needs biome: pip install .[test]")
+def test_scripts_and_styles_pass_the_linter(tmp_path):
+    kinds = {path.stem: path.parent for path in [*HERE.glob("*.html"), *TOOLS.glob("*.html")]}
+    assert len(kinds) == 8
+    for name, folder in kinds.items():
+        formula = FORMULAS.get(name)
+        widget = Widget("fp-any", name, {}, formula=formula or "", folder=folder, waiting="<form></form>")
+        (tmp_path / f"{name}.js").write_text(f'{widget._esm}showStored("fp-any");\n', "utf-8")
+        (tmp_path / f"{name}.css").write_text(widget._css, "utf-8")
+    command = [shutil.which("biome", path=BESIDE), "lint", f"--config-path={HERE}", "--error-on-warnings"]
+    result = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 FEW = {"alphas": (0.1, 1, 50), "seeds": (0, 1)}
@@ -33,8 +84,13 @@ def task():
 
 
 @pytest.fixture(scope="module")
-def html(task):
-    return partition_explorer(task, **FEW).html
+def widget(task):
+    return partition_explorer(task, **FEW)
+
+
+@pytest.fixture(scope="module")
+def html(widget):
+    return widget.html
 
 
 @pytest.mark.slow
@@ -90,6 +146,25 @@ def test_the_slider_can_be_named_and_reached(html):
         assert ["checked" in button for button in page.inputs(name)].count(True) == 1
     assert len([tag for tag, _ in page.tags if tag == "input"]) == len([t for t, _ in page.tags if t == "label"])
     assert any(attributes.get("aria-live") == "polite" for _, attributes in page.tags)
+
+
+def test_the_kernel_deals_at_any_alpha_and_says_what_it_cannot(task, widget):
+    asked = {"scheme": "dirichlet-language", "alpha": 0.37, "seed": 1}
+    widget.ask = asked
+    parts = partition(task, asked["scheme"], alpha=0.37, seed=1)
+    assert widget.answer["to"] == asked and widget.answer["frame"]["label"] == counts(parts, task).tolist()
+    widget.ask = asked | {"alpha": 0}
+    assert "alpha" in widget.answer["error"] and "\n" not in widget.answer["error"]
+    few = partition_explorer(make_task([3, 3]), clients=6, alphas=[50], seeds=[0])
+    few.ask = asked | {"alpha": 0.001}
+    assert "6 clients at alpha 0.001 leave 4 without examples: 0, 1, 2, 4; raise alpha" in few.answer["error"]
+
+
+@pytest.mark.parametrize("sizes", [[], [0, 0], [9, 0]])
+def test_an_empty_task_is_one_clear_line(sizes):
+    with pytest.raises(FedPromptError, match=r"training examples|no language") as caught:
+        partition_explorer(make_task(sizes), **FEW)
+    assert "\n" not in str(caught.value)
 
 
 def test_names_from_outside_cannot_close_the_script():

@@ -57,7 +57,8 @@ class Widget(anywidget.AnyWidget):
         style = read("base.css").replace("fp-widget", kind) + read(f"{module}.css", folder)
         script = read("base.js") + "".join(read(file, folder) for file in (formula, f"{module}.js") if file)
         body = waiting or fill(self._template, parts)
-        super().__init__(_esm=script, _css=style, kind=kind, body=body, data=json.loads(json.dumps(data)))
+        own = {"_esm": script, "_css": style, "_anywidget_id": f"book.{kind}"}  # one style sheet is kept for each id
+        super().__init__(**own, kind=kind, body=body, data=json.loads(json.dumps(data)))
 
     @traitlets.observe("ask")
     def _asked(self, change) -> None:

@@ -7,10 +7,12 @@ export default widget(({root, form, field, data: {counts, widths, limit}, at, as
   };
   const whole = n => Number.isInteger(n) && n >= 1 && n <= limit, percent = n => n.toPrecision(3) + '%';
   let own = '';  // asked for when its name is complete
-  field.own.addEventListener('change', () => {
+  const take = () => {
     own = field.own.value.trim();
     form.dispatchEvent(new Event('input'));
-  });
+  };
+  field.own.addEventListener('change', take);
+  field.own.addEventListener('keydown', event => { if (event.key === 'Enter') take(); });
   return () => {
     const clients = Number(field.clients.value), rounds = Number(field.rounds.value);
     const bar = root.querySelector('i'), results = root.querySelector('dl');

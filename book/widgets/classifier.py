@@ -47,14 +47,16 @@ def classifier(
             raise FedPromptError("a text is empty; write at least one word")
         if arrays:
             fp.set_arrays(model, arrays)  # a run of this process may have changed them
-        batch = tokenizer([text], truncation=True, max_length=max_length + 1, return_tensors="pt").to(model.device)
-        was = batch["input_ids"].shape[1] > max_length
+        whole = tokenizer(text, truncation=True, max_length=max_length + 1)["input_ids"]
         batch = tokenizer([text], truncation=True, max_length=max_length, return_tensors="pt").to(model.device)
         training, _ = model.training, model.eval()
         with torch.inference_mode():
             logits = model(**batch).logits[0].double()
         model.train(training)
-        return {"shares": [round(p, 4) for p in logits.softmax(0).tolist()], "cut": max_length if was else 0}
+        return {
+            "shares": [round(p, 4) for p in logits.softmax(0).tolist()],
+            "cut": max_length * (len(whole) > max_length),
+        }
 
     def reply(tell: Tell, text: str) -> None:
         tell(shares(text))

@@ -1,7 +1,13 @@
 // A linear head on frozen features: softmax regression by gradient descent on batches of 8, and FedAvg of heads.
 // A head is an array of (width + 1) rows of numbers, one for each label; the last row is the bias.
 const numbers = (text, step) => Float64Array.from(atob(text), byte => (byte.charCodeAt(0) << 24 >> 24) / step);
-const random = seed => () => (seed = (1664525 * seed + 1013904223) % 2 ** 32) / 2 ** 32;
+const random = seed => {
+  let state = seed;
+  return () => {
+    state = (1664525 * state + 1013904223) % 2 ** 32;
+    return state / 2 ** 32;
+  };
+};
 const normal = draw => Math.sqrt(-2 * Math.log(1 - draw())) * Math.cos(2 * Math.PI * draw());
 const shuffled = (rows, draw) => {
   const order = [...rows];

@@ -1,5 +1,5 @@
 export default widget(({root, form, field, data, at, kept}) => {
-  if (!data.trails) return () => { Object.assign(kept, {value: 0, rounds: 0}); };  // no round yet
+  if (!data.trails) return () => {};  // no round yet
   const rounds = data.trails[0].length - 1, parts = data.clients.length ? 2 : 1;  // without prompts a round is one step
   const slider = field.round, said = at('said'), where = at('where');
   const [trails, heads, outs, backs, dots, names] = ['trail', 'head', 'out', 'back', 'dot', 'name']
@@ -11,7 +11,10 @@ export default widget(({root, form, field, data, at, kept}) => {
   const labels = data.prompts.map(spots => {  // names stand beside their dots, each at least 14 below the one above it
     const down = spots.map((_, k) => k).sort((a, b) => spots[a][1] - spots[b][1]), shifts = [];
     let low = -Infinity;
-    for (const k of down) shifts[k] = (low = Math.max(low + 14, spots[k][1] + 4)) - spots[k][1];
+    for (const k of down) {
+      low = Math.max(low + 14, spots[k][1] + 4);
+      shifts[k] = low - spots[k][1];
+    }
     return shifts;
   });
   const set = (node, given) => Object.entries(given).forEach(([name, value]) => node.setAttribute(name, value));
@@ -28,12 +31,12 @@ export default widget(({root, form, field, data, at, kept}) => {
         + `${now('on the plane')} of it.`;
     }
     const scores = data.languages.map(x => `${x} ${now(x + ' accuracy')} (${now(x + ' loss')})`).join(', ');
+    if (parts === 1) return `${where}averaging. Accuracy (loss): ${scores}.`;
     const turned = r > 1 ? ` and turned by ${now('turned by')} degrees` : '';
-    const moved = parts > 1 ? ` The average moved by ${now('average moved by')}${turned}.` : '';
-    return `${where}averaging.${moved} Accuracy (loss): ${scores}.`;
+    return `${where}averaging. The average moved by ${now('average moved by')}${turned}. Accuracy (loss): ${scores}.`;
   };
   // value: rounds done; half a round is local training, half the average. Who saw the last round sees the next.
-  let value = kept.value >= kept.rounds ? rounds : kept.value ?? 0, frame = 0, then = 0;
+  let value = kept.value === kept.rounds && data.follow ? rounds : kept.value ?? rounds, frame = 0, then = 0;
   const draw = () => {
     Object.assign(kept, {value, rounds, close: field.close.checked, frame});
     const r = Math.max(1, Math.ceil(value)), t = 2 * (value - r + 1), out = Math.min(1, t), back = Math.max(0, t - 1);

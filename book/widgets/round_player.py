@@ -108,10 +108,10 @@ def _places(data: dict, majority: Mapping[str, float]) -> dict:
 class RoundPlayer(Widget):
     """A player that can be shown before the first round; ``add`` gives it one more."""
 
-    def __init__(self, start: np.ndarray | None, majority: Mapping[str, float]):
-        """Wait for the first round."""
+    def __init__(self, start: np.ndarray | None, majority: Mapping[str, float], follow: bool):
+        """Wait for the first round; with `follow` the newest is shown, not the start."""
         super().__init__("fp-play", "round_player", {}, waiting=_WAITING)
-        self._rounds, self._start, self._majority = [], start, dict(majority)
+        self._rounds, self._start, self._majority, self._follow = [], start, dict(majority), follow
 
     def add(self, *rounds: Mapping) -> None:
         """Take rounds such as ``round_player`` gets, or entries that ``fp.run`` calls `on_progress` with."""
@@ -123,7 +123,7 @@ class RoundPlayer(Widget):
         ]
         known = [*self._rounds, *entries]
         _check(known, self._start, self._majority)
-        data = _data(known, self._start, self._majority)
+        data = _data(known, self._start, self._majority) | {"follow": self._follow}
         with self.hold_sync():
             self.data, self.body = data, fill(self._template, _places(data, self._majority))
         self._rounds = known
@@ -145,7 +145,7 @@ def round_player(
     majority, start : mapping of str to float, numpy.ndarray
         By language the accuracy of always guessing its usual class, and the virtual tokens that round 1 began with.
     """
-    player = RoundPlayer(start, majority)
+    player = RoundPlayer(start, majority, follow=rounds is None)
     if rounds is not None:
         player.add(*rounds)
     return player

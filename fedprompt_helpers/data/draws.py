@@ -43,17 +43,18 @@ def complete(corpus: Corpus, language: str, splits: dict[str, Columns], draw: Dr
     missing = [split for split in SPLITS if split not in splits]
     if not missing:
         return []
-    source = "dev" if "dev" in splits else "train"
+    own = corpus.task == "own"
+    source = "train" if "train" in splits and (own or "dev" not in splits) else "dev"
     columns, size = splits[source], len(splits[source]["label"])
-    targets, sizes = ("train", "dev"), (size - max(1, round(DEV_SHARE * size)),)
-    why = f"for there is no {missing[0]} file"
-    if "test" in missing:
-        targets, sizes, rule = SPLITS, WELLER, "8,000/1,000/rest"
+    targets = tuple(split for split in SPLITS if split == source or split in missing)
+    sizes, why = (size - max(1, round(DEV_SHARE * size)),), f"for there is no {missing[0]} file"
+    if len(targets) == 3 and own:
+        sizes, why = (round(0.8 * size), round(0.1 * size)), "80/10/10%, for there is no test split"
+    elif len(targets) == 3:
+        sizes, rule = WELLER, "8,000/1,000/rest"
         if size < WELLER_ROWS:
             sizes, rule = (round(0.8 * size), round(0.1 * size)), f"{rule} of 10,000; here 80/10/10%"
         why = f"as Weller et al. (2022) do ({rule}), for English alone has a training file"
-        if corpus.task == "own":
-            sizes, why = (round(0.8 * size), round(0.1 * size)), "80/10/10%, for there is no test split"
     names = ["text"] if "text_pair" in columns else [name for name in columns if name != "label"]
     keys: Sequence[Hashable] = [tuple(map(fold, row)) for row in zip(*(columns[name] for name in names), strict=True)]
     rng = draw.rng(corpus.task, language, "split")

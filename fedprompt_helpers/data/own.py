@@ -13,10 +13,10 @@ from typing import NamedTuple
 from ..errors import FedPromptError
 from .corpora import SPLITS
 from .readers import Place, Table, fault, fold
-from .tables import Asked, cells_of, has_languages, is_saved, is_table, split_of, tidy
+from .tables import Asked, cells_of, has, is_saved, is_table, split_of, tidy
 
 KNOWN = ".tsv, .csv, .txt, .jsonl, .json, or what datasets saved"
-REWRITTEN = "labels have marks that nobody sees, or letters composed in another way; they are read without, in NFC"
+REWRITTEN = "labels have marks that nobody sees, or letters composed in another way, and are read without, in NFC"
 
 
 class Source(NamedTuple):
@@ -37,34 +37,55 @@ class Row(NamedTuple):
 
 def sources(root: Path, asked: Asked) -> tuple[list[Source], list[str]]:
     """Find the tables under a path, and say which files are not read."""
-    found, unread = [], []
+    root, found, unread = root.resolve(), [], []
     if is_table(root) or is_saved(root):
         return [Source(root, None, None)], []
     if root.is_file():
         raise FedPromptError(f"{str(root)!r} is no table that is known; expected {KNOWN}: save a spreadsheet as CSV")
-    for path in sorted(root.iterdir()):
-        if path.name.startswith((".", "_")):
-            continue
+    for path in _inside(root):
         name = path.name if path.is_dir() else path.stem
-        if is_table(path) or is_saved(path):
-            language, split = _named(name, asked)
-            found.append(Source(path, None if has_languages(path, asked) else language, split))
-        elif path.is_dir():
-            inside = [each for each in sorted(path.iterdir()) if not each.name.startswith((".", "_"))]
+        if _is_one(path, asked):
+            found.append(_source(path, asked, *_named(name, asked)))
+        elif path.is_dir() and not path.name.startswith((".", "_")):
+            inside = _inside(path)
+            tables = [each for each in inside if _is_one(each, asked)]
             for each in inside:
                 split = split_of(each.stem if each.is_file() else each.name, asked)
-                if (is_table(each) or is_saved(each)) and (split or len(inside) == 1):
-                    found.append(Source(each, name, split))
+                if each in tables and (split or len(tables) == 1):
+                    found.append(_source(each, asked, name, split))
                 else:
                     unread.append(f"{name}/{each.name}")
         else:
             unread.append(path.name)
     more = f" and {len(unread) - 10} more" if len(unread) > 10 else ""
-    said = [f"not read: {', '.join(unread[:10])}{more}"] if unread else []
+    listed = ", ".join(unread[:10]).encode(errors="backslashreplace").decode()
+    said = [f"not read: {listed}{more}"] if unread else []
     if not found:
         names = f"{KNOWN}, such as LANGUAGE/train.tsv, LANGUAGE.csv, or train.jsonl with a column of languages"
         raise FedPromptError(f"no table in {str(root)!r}; expected {names}{'; ' if said else ''}{''.join(said)}")
     return found, said
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise FedPromptError(f"{folder} cannot be read: {error.strerror}; look who may read it") from error
+
+
+def _is_one(path: Path, asked: Asked) -> bool:
+    """Whether a path is a table of examples: a hidden file is none, nor a note or settings without their columns."""
+    loose = path.suffix.lower() in (".txt", ".json")
+    return (
+        path.name[0] not in "._"
+        and (is_saved(path) or is_table(path))
+        and (not loose or has(path, asked, "text", "label"))
+    )
+
+
+def _source(path: Path, asked: Asked, language: str | None, split: str | None) -> Source:
+    """Say of what a table is by its place; a column of languages knows better."""
+    return Source(path, None if has(path, asked, "language") else language, split)
 
 
 def _named(name: str, asked: Asked) -> tuple[str | None, str | None]:
@@ -91,35 +112,52 @@ def read(
     found, said = sources(root, asked)
     only = None if wanted is None else set(wanted)
     heard: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # language, remark: files
-    notes: dict[str, list[str]] = {}
+    files: dict[tuple[str, str], list[str]] = defaultdict(list)
     tables: dict[str, dict[str, Table]] = {}
     for source in found:
         if only is not None and source.language is not None and source.language not in only:
             continue
         remarks: list[str] = []
-        empty = True
+        seen, place = {}, source.path.relative_to(root.resolve()).as_posix()
         for row in rows(source, asked, remarks):
-            empty = False
-            language = source.language or row.cells.get("language") or root.stem
-            split = source.split or row.cells.get("split") or "train"
+            language = row.cells.pop("language", None) or source.language or root.resolve().stem
+            split = row.cells.pop("split", "train")
+            if language not in seen:
+                seen[language] = _check_name(row.table, language)
             if only is not None and language not in only:
                 continue
-            cells = {name: row.cells[name] for name in ("text", "label", "text_pair") if name in row.cells}
             table = tables.setdefault(language, {}).get(split)
             if table is None:
-                table = tables[language][split] = Table(row.table, {name: [] for name in cells}, [])
+                table = tables[language][split] = Table(row.table, {name: [] for name in row.cells}, [])
+            if table.columns.keys() != row.cells.keys():
+                what = f"columns of {' and '.join(row.cells)}, but {table.where} has {' and '.join(table.columns)}"
+                raise fault(row.table, row.place, f"{what}; give all files of a split the same, or name them")
             for name, values in table.columns.items():
-                values.append(cells[name])
+                values.append(row.cells[name])
             table.places.append(row.place)
-        if empty:
+            if place not in files[language, split]:
+                files[language, split].append(place)
+        if not seen:
             where = f"{source.language}, {source.path.name}" if source.language else source.path.name
             raise FedPromptError(f"{where}: the table has no rows; expected at least one example")
-        for language in [source.language] if source.language else list(tables):
+        for language in seen:
             for remark in remarks:
                 heard[language][remark].append(source.path.name)
-    for language in tables:
-        notes[language] = [f"{', '.join(dict.fromkeys(files))}: {remark}" for remark, files in heard[language].items()]
+    notes = {x: [f"{', '.join(dict.fromkeys(of))}: {remark}" for remark, of in heard[x].items()] for x in tables}
+    for (language, split), of in files.items():
+        if len(of) > 1:
+            notes[language].append(
+                f"{split} is read from {len(of)} tables: {', '.join(of[:5])}{', ...' * (len(of) > 5)}"
+            )
     return tables, {language: [*said, *notes[language]] for language in tables}
+
+
+def _check_name(where: str, language: str) -> str:
+    """Refuse a language that cannot be the name of a folder."""
+    if language[0] in ". " or not language.isprintable() or set("/\\:") & set(language):
+        found = ascii(language[:40])
+        raise FedPromptError(f"{where}: the language {found} cannot name a folder; expected a code or a name, as in cy")
+    return language
 
 
 def languages(root: Path, asked: Asked) -> tuple[str, ...]:
@@ -131,7 +169,9 @@ def languages(root: Path, asked: Asked) -> tuple[str, ...]:
 def rows(source: Source, asked: Asked, remarks: list[str]) -> Iterator[Row]:
     """Read one table row by row, its columns named as here; say what was taken for what."""
     where = f"{source.language}, {source.path.name}" if source.language else source.path.name
-    for name, place, given in cells_of(source.path, where, source.split, asked, remarks):
+    where = where.encode(errors="backslashreplace").decode()  # a name may be in no encoding
+    rewritten: dict[str, str] = {}
+    for name, place, part, given in cells_of(source.path, where, asked, remarks):
         cells = {}
         for ours, cell in given.items():
             what = "label" if ours == "label" else "text" if ours.startswith("text") else ours
@@ -139,16 +179,26 @@ def rows(source: Source, asked: Asked, remarks: list[str]) -> Iterator[Row]:
                 mend = "take it out, or save the file as UTF-8 (UTF-16 is full of them)"
                 raise fault(name, place, f"{what} {cell[:40]!r} has a NUL character; {mend}")
             cells[ours] = cell.strip() if ours.startswith("text") else tidy(cell)
-            if ours == "label" and cells[ours] != " ".join(cell.split()) and REWRITTEN not in remarks:
-                remarks.append(REWRITTEN)
+            if ours == "label" and cells[ours] != (plain := " ".join(cell.split())):
+                rewritten[plain] = cells[ours]
             if not tidy(cell):
                 found = f"found {cell!r}; " * bool(cell.strip())
                 raise fault(name, place, f"the {what} is empty; {found}expected a {what}, or leave the row out")
+        splits = {split for split in (source.split, part) if split}
         if "split" in cells:
-            found, cells["split"] = cells["split"], split_of(cells["split"], asked)
-            if cells["split"] is None:
-                raise fault(name, place, f"unknown split {found!r}; name it by --split-names, as in test={found}")
-        yield Row(name, place, cells)
+            if (of := split_of(cells["split"], asked)) is None:
+                step = (
+                    f"name it by --split-names, as in test={cells['split']}, or read no such column: --columns split="
+                )
+                raise fault(name, place, f"unknown split {cells['split']!r}; {step}")
+            splits.add(of)
+        if len(splits) > 1:
+            said = " and ".join(sorted(splits))
+            raise fault(name, place, f"it is of {said}, by file and column; rename one, or give --columns split=")
+        yield Row(name, place, cells | {"split": splits.pop() if splits else "train"})
+    if rewritten:
+        listed = ", ".join(f"{old!a} as {new!r}" for old, new in sorted(rewritten.items())[:3])
+        remarks.append(f"{REWRITTEN}: {listed}{', ...' * (len(rewritten) > 3)}")
 
 
 def of(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ..errors import FedPromptError
 from .corpora import SPLITS, Corpus
 
+csv.field_size_limit(2**31 - 1)  # the default, 131,072 characters, is shorter than some articles
 Columns = dict[str, list[str]]  # "text" and "label" (a label's name), optionally "text_pair"
 Place = tuple[int, int]  # row and line, both counted from 1; a quoted field may have several lines
 
@@ -32,7 +33,6 @@ class Table(NamedTuple):
 
 def read_table(path: Path, language: str, corpus: Corpus) -> Table:
     """Read a tab-separated file in UTF-8, white space around cells removed, and refuse it at the first fault."""
-    csv.field_size_limit(2**31 - 1)  # the default, 131,072 characters, is shorter than some articles
     where, quoted = f"{language}, {path.name}", corpus.quoted
     columns = {name: column.format(language=language) for name, column in corpus.columns.items()}
     may_be_empty = [name for name in columns if corpus.fields and name != "label"]

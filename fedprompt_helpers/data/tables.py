@@ -1,6 +1,7 @@
 """Tables in any usual form: what separates their fields, which column is what, and their cells, one row at a time."""
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ COLUMNS = {
 }
 SPLIT_NAMES = {"train": ("train", "training"), "dev": ("dev", "valid", "validation", "val", "development")}
 SPLIT_NAMES["test"] = ("test", "testing")
-Cells = Iterator[tuple[str, Place, dict[str, str]]]  # table, place, and cells by the names here
+Cells = Iterator[tuple[str, Place, str | None, dict[str, str]]]  # table, place, split, and cells by the names here
+Rows = Iterator[tuple[str, Place, str | None, dict[str, Any]]]  # the same by the names in the file
 
 
 class Asked(NamedTuple):
@@ -46,7 +48,7 @@ def split_of(name: str, asked: Asked) -> str | None:
     """Return the split that a name means, or None."""
     given = {theirs.casefold(): ours for ours, theirs in asked.splits.items()}
     known = {each: split for split, names in SPLIT_NAMES.items() for each in names if split not in asked.splits}
-    return (known | given).get(name.strip().casefold())
+    return (known | given).get(re.sub(r"[-_.]\d+-of-\d+$", "", name.strip()).casefold())
 
 
 def is_table(path: Path) -> bool:
@@ -59,58 +61,86 @@ def is_saved(path: Path) -> bool:
     return path.is_dir() and any((path / name).is_file() for name in SAVED)
 
 
-def has_languages(path: Path, asked: Asked) -> bool:
-    """Whether a table has a column of languages, by its head alone."""
-    if is_saved(path):
-        return False  # its columns are looked at when it is read
-    with path.open(encoding="utf-8-sig", errors="replace") as lines:
-        head = next((line for line in lines if line.strip()), "")
-    if path.suffix.lower() in LINES:
-        names = re.findall(r'"([^"]+)"\s*:', head)
-    else:
-        names = [name.strip().strip('"') for name in head.rstrip("\n").split(dialect(path, head, "never", [])[0])]
-    return bool(_fitting("language", names, asked))
+def has(path: Path, asked: Asked, *ours: str) -> bool:
+    """Whether a table has columns that may be what is called so here; what cannot be read has none."""
+    try:
+        names = _opened(path, path.name, asked, [])[0]
+    except FedPromptError:
+        return False
+    return all(_fitting(each, names, asked) for each in ours)
 
 
 def _fitting(ours: str, names: list[str], asked: Asked) -> list[str]:
     """Name the columns that may be what is called so here, the likeliest first."""
     if ours in asked.columns:
-        return [name for name in names if name == asked.columns[ours]]
+        return [name for name in names if name == asked.columns[ours] != ""]
+    names = [name for name in names if name not in asked.columns.values()]
     plain = {name: tidy(name).casefold().replace(" ", "_").replace("-", "_") for name in names}
     return [name for name in names if name == ours] + [n for each in COLUMNS[ours] for n in names if plain[n] == each]
 
 
 def tidy(text: str) -> str:
     """Return a label as it is compared: NFC, single spaces, without marks that nobody sees."""
-    unseen = ("Cf", "Cc")  # formats, such as zero-width and direction marks, and controls
-    shown = (" " if c.isspace() else c for c in unicodedata.normalize("NFC", text))
-    return " ".join("".join(c for c in shown if unicodedata.category(c) not in unseen).split())
+    text = " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join("".join(c for i, c in enumerate(text) if _seen(text, i)).split())
 
 
-def cells_of(path: Path, where: str, split: str | None, asked: Asked, remarks: list[str]) -> Cells:
-    """Yield the cells of a table as they stand, by the names here, and where."""
-    if is_saved(path):
-        yield from _from_disk(path, where, split, asked, remarks)
-    elif path.suffix.lower() in LINES:
-        yield from _from_lines(path, where, asked, remarks)
-    else:
-        text = decode(where, path.read_bytes(), True).replace("\r\n", "\n").replace("\r", "\n")
-        mark, quoted = dialect(path, text, asked.quotes, remarks)
-        given = records(where, text, quoted, mark)
-        place, names = next(given, ((1, 1), []))
-        names = [name.strip() for name in names]
-        known = roles(where, place, names, asked, remarks)
-        at = {ours: names.index(theirs) for ours, theirs in known.items()}
-        for place, cells in given:
-            check_count(where, place, names, cells, DELIMITERS[mark])
-            yield where, place, {ours: cells[i] for ours, i in at.items()}
+def _seen(text: str, i: int) -> bool:
+    """Whether a character shows: not formats and controls, but joiners inside a word and the tags of a flag do."""
+    if text[i] in "\u200c\u200d":
+        around = text[i - 1 : i] + text[i + 1 : i + 2]
+        return len(around) == 2 and all(c > "\u02ff" and unicodedata.category(c)[0] in "LMS" for c in around)
+    return "\U000e0020" <= text[i] <= "\U000e007f" or unicodedata.category(text[i]) not in ("Cf", "Cc")
+
+
+def cells_of(path: Path, where: str, asked: Asked, remarks: list[str]) -> Cells:
+    """Yield the cells of a table as they stand, by the names here, and where; of its parts also the split."""
+    names, place, given = _opened(path, where, asked, remarks)
+    known = roles(where, place, names, asked, remarks)
+    for inside, place, split, raw in given:
+        if missing := [theirs for theirs in known.values() if raw.get(theirs) is None]:
+            found = ", ".join(repr(name) for name, value in raw.items() if value is not None)
+            raise fault(inside, place, f"no {missing[0]!r}; found {found}; give it, or leave the row out")
+        yield inside, place, split, {ours: _plain(inside, place, x, raw[x]) for ours, x in known.items()}
+
+
+def _opened(path: Path, where: str, asked: Asked, remarks: list[str]) -> tuple[list[str], Place, Rows]:
+    """Return the names of a table's columns, where they stand, and its rows, with the split of the part they are in."""
+    try:
+        if is_saved(path):
+            return _from_disk(path, where, asked, remarks)
+        text = decode(where, path.read_bytes(), True)
+    except OSError as error:
+        raise FedPromptError(f"{where} cannot be read: {error.strerror}; look who may read {path}") from error
+    if not text.strip():
+        raise FedPromptError(f"{where}: the file is empty; expected names of columns and rows, at least one example")
+    if path.suffix.lower() in LINES:
+        objects = list(_objects(where, text))
+        for number, given in objects:
+            if not isinstance(given, dict):
+                found = f"found {str(given)[:40]!r}"
+                raise fault(where, (number, number), f"no object; {found}; expected one a line, with names and values")
+        names = list(dict.fromkeys(name for _, given in objects for name in given))
+        return names, (1, 1), ((where, (number, number), None, given) for number, given in objects)
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    mark, quoted = dialect(path, text, asked.quotes, remarks)
+    given = records(where, text, quoted, mark)
+    place, names = next(given)
+    names = [name.strip() for name in names]
+
+    def rows() -> Rows:
+        for at, cells in given:
+            check_count(where, at, names, cells, DELIMITERS[mark])
+            yield where, at, None, dict(zip(names, cells, strict=True))
+
+    return names, place, rows()
 
 
 def dialect(path: Path, text: str, quotes: str, remarks: list[str]) -> tuple[str, bool]:
     """Tell what separates the fields of a file, and whether quotation marks around a field are part of it.
 
     If every line has as many separators as the header, quotation marks are taken as they are, unless reading them as
-    quotes gives the same number of rows.
+    quotes gives the same number of rows or, in a file of commas, rows of one length.
     """
     lines = [line for line in text.split("\n") if line.strip()]
     header = lines[0] if lines else ""
@@ -123,7 +153,8 @@ def dialect(path: Path, text: str, quotes: str, remarks: list[str]) -> tuple[str
     if any(line.count(mark) != header.count(mark) for line in lines):
         return mark, True
     try:
-        if sum(1 for _ in records("", text, True, mark)) == len(lines):
+        sizes = [len(cells) for _, cells in records("", text, True, mark)]
+        if len(sizes) == len(lines) or (usual == "," and set(sizes) == set(sizes[:1])):
             return mark, True
     except FedPromptError:
         pass
@@ -134,11 +165,11 @@ def dialect(path: Path, text: str, quotes: str, remarks: list[str]) -> tuple[str
 
 def roles(where: str, place: Place, names: list[str], asked: Asked, remarks: list[str]) -> dict[str, str]:
     """Tell which column is what: as asked, else by common names; say what is read under another name, or not at all."""
-    given, found = asked.columns, {}
-    for ours in COLUMNS:
-        if ours in given:
-            check_choice(f"column in {where}", given[ours], names)
-        if fitting := _fitting(ours, names, asked):
+    found: dict[str, str] = {}
+    for ours in sorted(COLUMNS, key=lambda ours: ours not in asked.columns):
+        if theirs := asked.columns.get(ours):
+            check_choice(f"column in {where}", theirs, names)
+        if fitting := [name for name in _fitting(ours, names, asked) if name not in found.values()]:
             found[ours] = fitting[0]
     listed = ", ".join(repr(name[:40]) for name in names[:20]) or "nothing"
     for ours in ("text", "label"):
@@ -149,24 +180,11 @@ def roles(where: str, place: Place, names: list[str], asked: Asked, remarks: lis
     for ours, theirs in found.items():
         if names.count(theirs) > 1:
             raise fault(where, place, f"two columns {theirs!r}; found {listed}; name each column once")
-        if theirs != ours and ours not in given:
+        if theirs != ours and ours not in asked.columns:
             remarks.append(f"column {theirs!r} is read as {ours}")
     if unused := [name for name in names if name not in found.values()]:
         remarks.append(f"not used: {', '.join(repr(name) if name else 'a column without a name' for name in unused)}")
-    return found
-
-
-def _from_lines(path: Path, where: str, asked: Asked, remarks: list[str]) -> Cells:
-    known: dict[str, str] = {}
-    for number, given in _objects(where, decode(where, path.read_bytes(), False)):
-        place = number, number
-        if not isinstance(given, dict):
-            found = f"found {str(given)[:40]!r}"
-            raise fault(where, place, f"no object; {found}; expected one a line, with names and values")
-        known = known or roles(where, place, list(given), asked, remarks)
-        if missing := [theirs for theirs in known.values() if given.get(theirs) is None]:
-            raise fault(where, place, f"no {missing[0]!r}; found {', '.join(map(repr, given))}")
-        yield where, place, {ours: _plain(where, place, theirs, given[theirs]) for ours, theirs in known.items()}
+    return {ours: found[ours] for ours in COLUMNS if ours in found}
 
 
 def _objects(where: str, text: str) -> Iterator[tuple[int, Any]]:
@@ -176,40 +194,54 @@ def _objects(where: str, text: str) -> Iterator[tuple[int, Any]]:
         if not line.strip():
             continue
         try:
-            given = json.loads(line)
-        except ValueError as error:
+            given = json.loads(line, object_pairs_hook=_once)
+        except (ValueError, RecursionError) as error:
             what = f"no JSON ({error}); found {line[:40]!r}; expected one object a line"
             raise fault(where, (number, number), what) from error
         yield from enumerate(given, 1) if line is text and isinstance(given, list) else [(number, given)]
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object, each of whose names must stand there once."""
+    if len(made := dict(pairs)) < len(pairs):
+        raise ValueError("a name stands there twice")
+    return made
+
+
 def _plain(where: str, place: Place, name: str, value: Any) -> str:
-    """Return a value as text; a list, an object or no number at all is refused."""
-    if not isinstance(value, str | int | float) or value != value:
-        kind = "no number" if value != value else f"a {type(value).__name__}"
+    """Return a value as text; a list, an object, no finite number, and what is no Unicode text are refused."""
+    number = not isinstance(value, float) or math.isfinite(value)
+    if not isinstance(value, str | int | float) or not number:
+        kind = f"a {type(value).__name__}" if number else "no number"
         raise fault(where, place, f"{name!r} is {kind}, {str(value)[:40]!r}; expected a text or a label")
+    if re.search("[\ud800-\udfff]", str(value)):
+        raise fault(where, place, f"{name!r} has half a character, {str(value)[:40]!a}; save it as UTF-8")
     return str(value)
 
 
-def _from_disk(path: Path, where: str, split: str | None, asked: Asked, remarks: list[str]) -> Cells:
+def _from_disk(path: Path, where: str, asked: Asked, remarks: list[str]) -> tuple[list[str], Place, Rows]:
     from datasets import ClassLabel, Dataset, load_from_disk
 
     try:
         saved = load_from_disk(str(path))
     except Exception as error:  # of many kinds: a file that is missing, or of another version
         raise FedPromptError(f"{where} cannot be read ({error}); expected what datasets' save_to_disk wrote") from error
-    parts = {"": saved} if isinstance(saved, Dataset) else dict(saved)
-    for name, part in parts.items():
-        if name and not split and split_of(str(name), asked) is None:
-            remarks.append(f"not read: the split {name!r}")
-            continue
-        inside = f"{where} {name}".strip()
-        known = roles(inside, (1, 1), part.column_names, asked, remarks if part is next(iter(parts.values())) else [])
-        columns = {}
-        for ours, theirs in known.items():
-            feature, values = part.features[theirs], part[theirs][:]
-            columns[ours] = [feature.int2str(x) for x in values] if isinstance(feature, ClassLabel) else values
-        for number, cells in enumerate(zip(*columns.values(), strict=True), 1):
-            place, pairs = (number, number), zip(columns, cells, strict=True)
-            given = {ours: "" if cell is None else _plain(inside, place, ours, cell) for ours, cell in pairs}
-            yield inside, place, given | ({"split": str(name)} if name and not split else {})
+    parts = {"": saved} if isinstance(saved, Dataset) else {str(name): part for name, part in saved.items()}
+    splits = {name: split_of(name, asked) for name in parts}
+    remarks += [f"not read: the split {name!r}" for name, split in splits.items() if name and not split]
+    parts = {name: part for name, part in parts.items() if not name or splits[name]}
+
+    def rows() -> Rows:
+        for name, part in parts.items():
+            inside = f"{where} {name}".strip()
+            try:
+                columns = {column: part[column][:] for column in part.column_names}
+            except ValueError as error:
+                raise FedPromptError(f"{inside} has a text that is not UTF-8 ({error}); save it anew") from error
+            for column, feature in part.features.items():
+                if isinstance(feature, ClassLabel):  # a row without label has no number, or -1
+                    columns[column] = [feature.names[x] if x is not None and x >= 0 else None for x in columns[column]]
+            for number, cells in enumerate(zip(*columns.values(), strict=True), 1):
+                yield inside, (number, number), splits[name], dict(zip(columns, cells, strict=True))
+
+    return list(dict.fromkeys(name for part in parts.values() for name in part.column_names)), (1, 1), rows()

@@ -113,9 +113,12 @@ def load_task(
     if isinstance(languages, str):
         raise FedPromptError(f"languages must be a list of codes; write [{languages!r}], not {languages!r}")
     folder = None if data_dir is None else str(data_dir)
+    unseen = tuple(unseen)
+    if languages is None:
+        languages = [x for x in available_languages(name, folder, **named) if x not in unseen]
     config = RunConfig(
         task=name, unseen=unseen, seed=seed, draw=draw, dev_share=dev_share,
-        languages=available_languages(name, folder, **named) if languages is None else languages,
+        languages=languages,
         label_budget=label_budget, train_size=train_size, dev_size=dev_size, data_dir=folder, text_field=text_field,
         **named,
     )  # fmt: skip

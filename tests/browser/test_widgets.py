@@ -11,7 +11,7 @@ WIDGETS = {
 }
 REACHED = """node => node.contains(document.activeElement) ? document.activeElement.name || 'other' : ''"""
 CONTROLS = """node => [...new Set([...node.querySelector('form').elements]
-  .filter(one => one.name && !one.hidden).map(one => one.name))]"""
+  .filter(one => one.name && !one.closest('[hidden]')).map(one => one.name))]"""
 
 
 @pytest.fixture
