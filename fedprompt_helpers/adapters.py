@@ -4,26 +4,26 @@ Beside PEFT's adapter lie all trained arrays by name: of P-tuning's prompt encod
 """
 
 import json
-import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from huggingface_hub import ModelCardData
 from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from .cards import card
 from .clients import Frozen, model
-from .config import DEFAULTS, RunConfig
+from .config import RunConfig
 from .errors import FedPromptError, check_choice
 from .federation.state import Outcome
-from .files import read_json, write_json, write_text
+from .files import read_json
 from .model.counting import backbone_digest
 from .model.training import Encoded, predict, set_arrays
+from .texts import as_texts
 
 FACTS, ARRAYS, CARD, CONFIG = "fedprompt.json", "trained.safetensors", "README.md", "adapter_config.json"
 FORMAT = 1
@@ -49,31 +49,45 @@ class Guess(NamedTuple):
     cut: bool  # whether the text was longer than the model reads
 
 
-def check_save(config: RunConfig, folder: Path, which: str) -> None:
-    """Check, before anything is trained, that its models can be saved so."""
+def check_save(config: RunConfig, folder: Path, which: str, output: Path) -> None:
+    """Check, before anything is trained, that its models can be saved so, beside the record in `output`."""
     check_choice("save_round", which, ("best", "last", "both"))
-    if folder.exists():
-        raise FedPromptError(f"there is something at {folder} already; name a new folder with --save")
-    training, federation = config.training, config.federation
-    own = training.personal_epochs or "local" in (federation.head, federation.prompt)
-    if which != "best" and (federation.setting != "federated" or own or federation.aggregation == "fedavg-distance"):
-        raise FedPromptError(f"save_round is {which!r}, but each client ends with a model of its own; leave it out")
+    if folder.exists() or folder.is_symlink() or output.resolve().is_relative_to(folder.resolve()):
+        raise FedPromptError(f"{folder} is there already, or will be for the record; name a new folder with --save")
+    names = ["-".join(languages) for languages in _own(config).values()]
+    if which != "best" and (names or config.federation.setting != "federated"):
+        what = f"save_round is {which!r}, but this run does not end with the one model of a federation"
+        raise FedPromptError(f"{what}, whose rounds differ; leave it out")
+    if wrong := [x for x in names if names.count(x) > 1 or Path(x).name != x or x == ".."]:
+        what = f"a model gets a folder named by its languages, but {wrong[0]!r} is no name of a folder, or that of two"
+        raise FedPromptError(f"{what}; rename a language")
+    with _beside(folder) as made:
+        for name in names:
+            (made / name).mkdir()
+
+
+def _own(config: RunConfig) -> dict[str, tuple[str, ...]]:
+    """Say which models of single clients a run leaves, by their names in ``Outcome.own``, and of which languages."""
+    federation, groups = config.federation, config.client_languages
+    if federation.setting == "local":
+        return {group[0]: group for group in groups}
+    differ = config.training.personal_epochs or "local" in (federation.head, federation.prompt)
+    differ = federation.setting == "federated" and (differ or federation.aggregation == "fedavg-distance")
+    return {str(number): group for number, group in enumerate(groups)} if differ else {}
 
 
 @contextmanager
-def _new_folder(folder: Path):
-    """Give a temporary folder that gets its name when all in it is written."""
+def _beside(folder: Path):
+    """Give a temporary folder beside one that shall be there as a whole or not at all."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
-            made = Path(name) / "made"
-            made.mkdir()
+            (made := Path(name) / "made").mkdir()
             yield made
-            made.rename(folder)
-    except OSError as error:
-        raise FedPromptError(
-            f"cannot write {folder}: {error.strerror or error}; free some space or name another folder with --save"
-        ) from error
+    except (OSError, SafetensorError) as error:
+        why = getattr(error, "strerror", None) or error
+        what = f"cannot write {folder}: {why}; free some space or name another folder with --save"
+        raise FedPromptError(what) from error
 
 
 def save_adapters(folder: Path, outcome: Outcome, record: dict, which: str = "best") -> None:
@@ -92,18 +106,18 @@ def save_adapters(folder: Path, outcome: Outcome, record: dict, which: str = "be
     tested = config.data.languages + config.data.unseen
     if config.federation.setting == "centralised":
         models = {"": (outcome.own["all"], tested)}
-    elif outcome.own:  # by language where each trained alone, else by the number of the client
-        groups = {name: (name,) for name in tested} | {str(i): x for i, x in enumerate(config.client_languages)}
-        models = {"-".join(groups[name]): (arrays, groups[name]) for name, arrays in outcome.own.items()}
+    elif own := _own(config):
+        models = {"-".join(own[name]): (arrays, own[name]) for name, arrays in outcome.own.items()}
     else:
         models = {"best": (outcome.arrays, tested), "last": (outcome.last, ())}
         models = models if which == "both" else {"": models[which]}
     frozen = model(config, tuple(record["labels"]), "cpu")
     pairs = "text_pair" in outcome.about[0]["columns"]
-    with _new_folder(folder) as made:
+    with _beside(folder) as made:
         for name, (arrays, languages) in models.items():
-            (made / name).mkdir(exist_ok=True)
+            (made / name).mkdir(exist_ok=not name)
             _save(made / name, frozen.model, arrays, record, languages, pairs)
+        made.rename(folder)
 
 
 def _save(made: Path, trained, arrays: dict[str, np.ndarray], record: dict, languages: Sequence[str], pairs: bool):
@@ -112,56 +126,18 @@ def _save(made: Path, trained, arrays: dict[str, np.ndarray], record: dict, lang
         trained.save_pretrained(str(made), save_embedding_layers=False)
         # The name that the run gave: where the backbone lies on this machine is nobody's business.
         settings = json.loads((made / CONFIG).read_text("utf-8"))
-        write_json(made / CONFIG, settings | {"base_model_name_or_path": record["config"]["backbone"]})
+        _write(made / CONFIG, settings | {"base_model_name_or_path": record["config"]["backbone"]})
     save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, made / ARRAYS)
     facts = {"format": FORMAT, "pairs": pairs, "test": {x: record["test"][x] for x in languages}}
     facts["majority"] = {x: record["majority"][x] for x in languages}
     facts |= {name: record[name] for name in KEPT} | {"config": record["config"] | {"data_dir": None}}
-    write_json(made / FACTS, facts)
-    write_text(made / CARD, card(facts))
+    _write(made / FACTS, facts)
+    _write(made / CARD, card(facts))
 
 
-def card(facts: dict) -> str:
-    """Write the card of a saved model: task, languages, labels, scores with their floor, data and configuration."""
-    config, base = facts["config"], facts["config"]["backbone"]
-    about = {"library_name": "peft", "tags": ["federated-learning", config["method"], config["setting"]]}
-    about |= {} if base == "pocket" or Path(base).exists() else {"base_model": base}
-    head = ModelCardData(language=config["languages"], **about).to_yaml()
-    rows = [
-        f"| {x} | {facts['majority'][x]:.3f} | {scores['accuracy']:.3f} | {scores['macro_f1']:.3f} |"
-        for x, scores in facts["test"].items()
-    ]
-    rows = (
-        ["| language | majority class | accuracy | macro-F1 |", "|---|---|---|---|", *rows] if rows else ["Not tested."]
-    )
-    mean = ', pooling="mean"' if config["pooling"] == "mean" else ""
-    load = f'fp.load_backbone("{base}", num_labels={len(facts["labels"])}{mean}).model'
-    peft, alone = [f'model = PeftModel.from_pretrained({load}, "FOLDER")'], config["method"] in ("head", "full")
-    made = {name: value for name, value in config.items() if value != json.loads(json.dumps(DEFAULTS[name]))}
-    lists = {name: ",".join(map(str, value)) for name, value in made.items() if isinstance(value, list)}
-    options = [f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in (made | lists).items()]
-    encoder = "PEFT keeps the prompt that the encoder made, not the encoder: to train on, take `fp.load_adapter`.\n"
-    return "\n".join(
-        [
-            f"---\n{head}\n---",
-            f"# {config['task']}: {', '.join(config['languages'])}\n",
-            f"{config['method']} on the frozen backbone {base}, {config['setting']}. Made with:\n",
-            f"    fedprompt run {' '.join(options)}\n",
-            f"Labels: {', '.join(facts['labels'])}\n",
-            "## Scores on the test split\n",
-            *rows,
-            "\n## Use\n",
-            "```python",
-            "import fedprompt_helpers as fp",
-            *([] if alone else ["from peft import PeftModel\n", *peft, "# or, with labels and probabilities:"]),
-            'fp.classify(fp.load_adapter("FOLDER"), ["a text"])',
-            "```\n",
-            *([encoder] if config["method"] == "p-tuning" else []),
-            "## Data\n",
-            *(f"- {language}: texts and labels have the digest {x}" for language, x in facts["data_digest"].items()),
-            "",
-        ]
-    )
+def _write(path: Path, content: dict | str) -> None:
+    text = content if isinstance(content, str) else json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    path.write_text(text, "utf-8", newline="\n")
 
 
 def load_adapter(folder: str | Path) -> Adapter:
@@ -170,17 +146,30 @@ def load_adapter(folder: str | Path) -> Adapter:
     Raises
     ------
     FedPromptError
-        If the folder is no such folder, or the backbone is not the one that the arrays were trained on.
+        If the folder is no such folder, or what is in it is not sound, or the backbone is not the one that the arrays
+        were trained on.
     """
-    folder = Path(folder)
-    facts = read_json(folder / FACTS, EXPECTED)
     try:
+        folder = Path(folder)
+        models = sorted(path.parent.name for path in folder.glob(f"*/{FACTS}"))
+        if models and not (folder / FACTS).exists():
+            raise FedPromptError(f"{folder} holds a model in each of {', '.join(models)}; name one of these folders")
+        facts = read_json(folder / FACTS, EXPECTED)
         if facts["format"] > FORMAT:
             raise FedPromptError(f"{folder} has format {facts['format']}, newer than {FORMAT}; update this package")
-        config, labels, sets = RunConfig.from_dict(facts["config"]), tuple(facts["labels"]), facts["label_sets"]
-        trained_on, weights, pairs = facts["backbone_digest"]["before"], facts["machine"]["weights"], facts["pairs"]
-        arrays = load_file(folder / ARRAYS)
-    except (LookupError, TypeError, OSError, SafetensorError) as error:
+        # The card that it was trained on need not be here.
+        config, labels = RunConfig.from_dict(facts["config"] | {"device": "auto"}), tuple(facts["labels"])
+        sets, pairs, arrays = facts["label_sets"] or {}, facts["pairs"], load_file(folder / ARRAYS)
+        trained_on, weights = facts["backbone_digest"]["before"], facts["machine"]["weights"]
+        sound = {
+            "labels": _names(facts["labels"]),
+            "label_sets": all(_names(x) and set(labels).issuperset(x) for x in sets.values()),
+            "pairs": isinstance(pairs, bool),
+            ARRAYS: all(x.dtype == np.float32 and np.isfinite(x).all() for x in arrays.values()),
+        }
+        if wrong := [name for name, good in sound.items() if not good]:
+            raise TypeError(f"{wrong[0]} is not as it was written")
+    except (LookupError, TypeError, AttributeError, OSError, SafetensorError) as error:
         what = f"{folder} cannot be read ({type(error).__name__}: {error})"
         raise FedPromptError(f"{what}; expected {EXPECTED}, with {FACTS} and {ARRAYS}") from error
     frozen = model(config, labels)
@@ -194,17 +183,23 @@ def load_adapter(folder: str | Path) -> Adapter:
     return Adapter(frozen, arrays, labels, sets, pairs)
 
 
+def _names(value) -> bool:
+    """Tell whether something is a list of distinct texts, and not empty."""
+    return isinstance(value, list) and all(isinstance(x, str) for x in value) and 0 < len(value) == len(set(value))
+
+
 def classify(
-    adapter: Adapter, texts: Sequence[str], others: Sequence[str] | None = None, *, language: str | None = None
-) -> list[Guess]:
+    adapter: Adapter, texts: str | Iterable[str], others: str | Iterable[str] | None = None,
+    *, language: str | None = None,
+) -> list[Guess]:  # fmt: skip
     """Say what label each text has, and how probable the model holds it to be.
 
     Parameters
     ----------
     adapter : Adapter
         From ``load_adapter``.
-    texts, others : sequence of str
-        The texts, and for a task of sentence pairs the second of each pair. None may be empty.
+    texts, others : str or iterable of str
+        A text or several, and for a task of sentence pairs the second of each pair. None may be empty.
     language : str, optional
         Forbid the labels that the training files of this language do not have.
 
@@ -213,26 +208,23 @@ def classify(
     list of Guess
         In the order of the texts.
     """
-    if isinstance(texts, str):
-        raise FedPromptError("texts is one text; give a list of texts")
-    if (others is not None) != adapter.pairs or (others is not None and len(others) != len(texts)):
+    given = [as_texts(texts), *([] if others is None else [as_texts(others)])]
+    if len(given) != 1 + adapter.pairs or len(given[0]) != len(given[-1]):
         need = "two texts for each example" if adapter.pairs else "one text for each example"
         raise FedPromptError(
             f"this model reads {need}; give texts{' and as many others' if adapter.pairs else ' alone'}"
         )
-    for number, row in enumerate(zip(texts, *([others] if others is not None else ()), strict=True), 1):
-        if not all(text.strip() for text in row):
-            raise FedPromptError(f"text {number} is empty; leave it out, or write something in it")
     sets = adapter.label_sets
     known = adapter.labels if language is None else sets[check_choice("language of this model", language, sets)]
-    if not texts:
+    if not given[0]:
         return []
     tokenizer, length = adapter.frozen.tokenizer, adapter.frozen.length
-    given = (list(texts),) if others is None else (list(texts), list(others))
     whole = tokenizer(*given, truncation=True, max_length=length + 1)["input_ids"]  # type: ignore
     ids = tokenizer(*given, truncation=True, max_length=length)["input_ids"]  # type: ignore
     set_arrays(adapter.frozen.model, adapter.arrays)  # a run of this process may have changed them
     logits = predict(adapter.frozen.model, Encoded(ids, np.zeros(len(ids), np.int64)))[0].astype(np.float64)
+    if not np.isfinite(logits).all():
+        raise FedPromptError("what this model says is not a number, so its arrays are not sound; train it anew")
     logits[:, [label not in known for label in adapter.labels]] = -np.inf
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)

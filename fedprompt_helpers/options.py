@@ -1,6 +1,7 @@
 """The options of the command line, made from the configuration, and the configuration made from them."""
 
 import inspect
+import json
 from typing import Annotated, Any
 
 import typer
@@ -33,7 +34,7 @@ def _option(name: str) -> inspect.Parameter:
     if name in ("languages", "unseen"):
         told += " Separated by commas."
     if name == "mapping":
-        told = "JSON file for the partition mapping: for each client, its languages."
+        told = "For the partition mapping: for each client, its languages, as JSON or the name of a JSON file."
     if default not in (None, ()):
         told += f" Default: {','.join(default) if isinstance(default, tuple) else default}."
     note = Annotated[kind | None, typer.Option(help=told, show_default=False)]
@@ -49,7 +50,10 @@ def configuration(track: str, given: dict[str, Any]) -> RunConfig:
     if given.get("patience") == 0:
         given["patience"] = None
     if "mapping" in given:
-        given["mapping"] = read_json(given["mapping"], 'a JSON list of lists such as [["en", "de"], ["cy"]]')
+        try:
+            given["mapping"] = json.loads(given["mapping"])
+        except ValueError:  # then it is the name of a file
+            given["mapping"] = read_json(given["mapping"], 'a JSON list of lists such as [["en", "de"], ["cy"]]')
     task = check_choice("task", given.get("task", FIELDS["task"].default), TASKS)
     if "languages" not in given and track == "paper" and task in PAPER_LANGUAGES:
         given["languages"] = PAPER_LANGUAGES[task]

@@ -124,29 +124,33 @@ def run(
     """
     check_choice("runtime", runtime, ("here", "flower"))
     if save:
-        check_save(config, Path(save), save_round)
-    if not again and (path := find_record(output, config)):
+        check_save(config, Path(save), save_round, Path(output))
+    elif save_round != "best":
+        raise FedPromptError(f"save_round is {save_round!r}, but nothing is saved; name a folder with --save, too")
+    unfinished, there = Path(output) / f".{config.name()}.unfinished", not again and find_record(output, config)
+    if path := there:
         recorded = load_record(path).get("data_digest")  # old records have one for all languages, or none
         if isinstance(recorded, dict) and recorded != digests(config)["data_digest"]:
             raise FedPromptError(
                 f"{path} is the record of this configuration, but its data were others: files have changed, or "
                 "FEDPROMPT_DATA names another folder; --again runs it anew and replaces the record, --output keeps both"
             )
-        if save:
+        if not save:
+            return path
+        if not unfinished.is_dir():  # of a run whose model could not be saved, the rounds are still there
             raise FedPromptError(f"{path} is there already, but a record holds no model; --again trains it anew")
-        return path
     path, began = _record_path(config, Path(output)), time.perf_counter()
     if runtime == "flower":
         check_languages(config)
         from .flower import flwr_run
 
         return flwr_run(config, path, save=(save and str(Path(save).absolute())) or "", save_round=save_round)
-    unfinished = path.parent / f".{path.stem}.unfinished"
     if again:
         shutil.rmtree(unfinished, ignore_errors=True)
     outcome = simulate(config, on_progress, folder=unfinished, keep_own=save is not None)
-    record = make_record(config, outcome, time.perf_counter() - began, runtime)
-    write_json(path, record)
+    record = load_record(path) if there else make_record(config, outcome, time.perf_counter() - began, runtime)
+    if not there:
+        write_json(path, record)
     if save:
         save_adapters(Path(save), outcome, record, save_round)
     shutil.rmtree(unfinished, ignore_errors=True)

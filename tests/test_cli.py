@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -12,10 +13,12 @@ import pytest
 from transformers import DebertaV2Config, DistilBertConfig, GPT2Config, ModernBertConfig
 from typer.testing import CliRunner
 
+from fedprompt_helpers.cards import options
 from fedprompt_helpers.cli import app, main
 from fedprompt_helpers.config import DEFAULTS, FIELDS, METHODS, PAPER_LANGUAGES, TASKS, TRACKS, RunConfig
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.files import write_json
+from fedprompt_helpers.options import configuration
 from fedprompt_helpers.records import FORMAT
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,8 +112,6 @@ def _stop():
 
 
 def test_a_track_gives_values_that_are_not_given():
-    from fedprompt_helpers.cli import configuration
-
     nothing = dict.fromkeys([*FIELDS, "seed"])
     assert configuration("pocket", nothing) == RunConfig()
     assert configuration("paper", nothing) == RunConfig(**TRACKS["paper"])
@@ -153,6 +154,10 @@ def test_a_track_gives_values_that_are_not_given():
         ("show", "Missing argument 'RECORD'"),
         ("sweep", "No such command 'sweep'"),
         ("count --labels 1", "labels is 1; "),
+        ("run --save-round last", "save_round is 'last', but nothing is saved"),
+        ("predict --adapter x --text a --file b", "--text and --file are both given; give one of the two"),
+        ("predict --adapter x --text a --text \u200b\u2060", "text 2 is empty"),
+        ("predict --adapter x --text \udcff", "text 1 has characters that are none; give it in UTF-8"),
     ],
 )
 def test_mistakes_give_one_line_and_exit_code_two(arguments, expected, mistake, tmp_path):
@@ -191,6 +196,30 @@ def test_a_mapping_file_that_is_none(content, says, mistake, tmp_path):
     given = ["--partition", "mapping", "--mapping", tmp_path / "mapping.json", "--output", tmp_path / "runs"]
     assert says in mistake("run", *SMALL, *given)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_mapping_can_be_given_without_a_file(tmp_path):
+    given = ["--partition", "mapping", "--mapping", '[["en", "ga"], ["cy"]]', "--plot", tmp_path / "who.png"]
+    assert "0: en,ga" in call("partition", *SMALL, *given).stdout
+
+
+def test_the_options_that_a_card_shows_make_the_same_configuration():
+    for values in (
+        {},
+        {"patience": None, "seed": 3, "learning_rate": 3e-4, "unseen": ["af"]},
+        {"partition": "mapping", "mapping": [["en", "de"], ["cy", "ga"], ["is"]]},
+        {"label_budget": [16, 16, 16, 16, 64], "aggregation": "fedadam"},
+        {"head_start": "ridge", "pooling": "mean", "method": "head", "rounds": 0},
+        {"task": "sib200", "languages": ["en", "de", "cy", "ga", "is"]},
+        {"task": "own", "columns": "text=my tweet,label=it's", "quotes": "never", "data_dir": "DATA"},
+    ):
+        config = RunConfig(**values)
+        with pytest.MonkeyPatch.context() as patch:
+            made = []
+            patch.setattr("fedprompt_helpers.cli.configuration", lambda *given, to=made: to.append(given) or _stop())
+            with pytest.raises(FedPromptError, match="stopped here"):
+                call("run", *shlex.split(options(config)))
+        assert configuration(*made[0]) == config, options(config)
 
 
 def test_a_mapping_file_with_a_byte_order_mark(tmp_path):
@@ -312,6 +341,20 @@ def test_small_questions_are_answered_without_pytorch(arguments, code, stored, t
     assert result.stdout.splitlines()[-1] == "False"
     worked = after.children_user + after.children_system - before.children_user - before.children_system
     assert min(took, worked) <= 2  # seconds; beside busy programs the clock runs on
+
+
+def test_a_closed_standard_input_gives_one_line():
+    command = [sys.executable, "-m", "fedprompt_helpers", "predict", "--adapter", "x"]
+    done = subprocess.run(["sh", "-c", '"$@" <&-', "sh", *command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "no text given; give --text, --file, or lines on standard input" in done.stderr
+
+
+def test_a_closed_standard_output_is_no_mistake():
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", sys.executable, "-m", "fedprompt_helpers", "tasks"], stderr=subprocess.PIPE
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 # Who holds what, and what is trained

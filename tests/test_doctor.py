@@ -1,5 +1,6 @@
 """`fedprompt doctor`: what is missing is found, and comes with a next step."""
 
+import os
 import re
 import socket
 import sys
@@ -57,6 +58,22 @@ def test_a_cache_that_cannot_be_used_is_said(monkeypatch, tmp_path):
     monkeypatch.undo()
     monkeypatch.setattr(doctor, "DISK", 1e9)
     assert "free some space" in next(doctor.cache()).step
+
+
+@pytest.mark.parametrize("place", ["file", "file/cache", "n" * 300, "loop/cache"])
+def test_a_cache_that_is_no_folder_is_said(place, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    monkeypatch.setenv("FEDPROMPT_CACHE", str(tmp_path / place))
+    found = next(doctor.cache())
+    assert "cannot be written" in found.found and "FEDPROMPT_CACHE" in found.step and found.needed
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_cache_in_a_folder_that_may_not_be_read_is_said(monkeypatch, tmp_path):
+    (tmp_path / "mine").mkdir(mode=0)
+    monkeypatch.setenv("FEDPROMPT_CACHE", str(tmp_path / "mine/cache"))
+    assert "cannot be written" in next(doctor.cache()).found
 
 
 def test_what_is_needed_and_missing_gives_exit_code_1(capsys, monkeypatch):

@@ -367,10 +367,17 @@ def test_one_client_and_prompts_that_do_not_move():
 
 
 @needs_node
-def test_it_begins_at_the_start_and_nothing_moves_by_itself(page, data):
+def test_it_opens_with_the_last_round_drawn_and_nothing_moves_by_itself(page, data):
     (first,) = play(page, ["wait(5000)"])
-    assert first["round"] == 0 and not first["running"] and first["form"] is False and first["hidden"] is False
-    assert first["said"].startswith("The start") and first["text"] == "the start" and first["play"] == "Play"
+    assert first["round"] == 4 and not first["running"] and first["form"] is False and first["hidden"] is False
+    assert first["said"].startswith("Round 4 of 4") and first["play"] == "Play"
+    assert place(first["head"][0]) == data["trails"][0][-1]
+
+
+@needs_node
+def test_the_start_is_where_all_dots_are_one(page, data):
+    (first,) = play(page, ["slide(0)"])
+    assert first["said"].startswith("The start") and first["text"] == "the start"
     assert [place(of) for of in first["dot"]] == [data["trails"][0][0]] * 3
     assert {of["opacity"] for of in first["name"] + first["head"][1:]} == {"0"}
 
@@ -405,8 +412,8 @@ def test_the_script_ends_where_python_drew(page):
 
 @needs_node
 def test_buttons_step_by_half_a_round_and_stop_at_the_ends(page):
-    steps = play(page, ["press('back')", *["press('next')"] * 9, "press('back')"])
-    assert [of["round"] for of in steps] == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4, 3.5]
+    steps = play(page, ["slide(0)", "press('back')", *["press('next')"] * 9, "press('back')"])
+    assert [of["round"] for of in steps] == [0, 0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4, 3.5]
 
 
 @needs_node
@@ -429,8 +436,8 @@ def test_moving_the_slider_stops_the_play(page):
 
 @needs_node
 def test_with_less_motion_there_is_no_play_button_and_a_change_of_mind_stops(page):
-    first, step = play(page, ["wait(1000)", "press('next')"], still=True)
-    assert first["hidden"] is True and first["round"] == 0 and step["round"] == 0.5
+    first, step = play(page, ["wait(1000)", "slide(0); press('next')"], still=True)
+    assert first["hidden"] is True and first["round"] == 4 and step["round"] == 0.5
     actions = ["press('play'); wait(300)", "still.matches = true; still.listeners.change()", "wait(3000)"]
     _, calmed, later = play(page, actions)
     assert calmed["hidden"] is True and not later["running"] and later["round"] == calmed["round"] == 0.5

@@ -164,21 +164,25 @@ def test_learning_outcomes_are_the_chapters_own():
         )
 
 
+def numbered() -> dict[int, str]:
+    return {int(Path(chapter).name[:2]): chapter for chapter in chapters()}
+
+
 def misconceptions() -> list[list[str]]:
     return [[flat(cell).strip() for cell in row] for row in rows(page("instructors"), "misconceptions")]
 
 
 def test_every_chapter_has_wrong_guesses_and_each_a_section_that_shows_it():
-    assert {int(row[0]) for row in misconceptions()} == set(range(1, len(chapters()) + 1))
+    assert {int(row[0]) for row in misconceptions()} == set(numbered())
     for number, _, _, where in misconceptions():
-        headings = {flat(x).strip() for x in re.findall(r"^##+ (.*)$", prose(chapters()[int(number) - 1]), re.M)}
+        headings = {flat(x).strip() for x in re.findall(r"^##+ (.*)$", prose(numbered()[int(number)]), re.M)}
         for section in re.findall(r"\*([^*]+)\*", where):
             assert section in headings, f"chapter {number}: {section}"
 
 
 def test_numbers_of_the_wrong_guesses_stand_in_the_chapters():
     for number, guess, shown, _ in misconceptions():
-        notebook = nbformat.read(ROOT / f"{chapters()[int(number) - 1]}.ipynb", as_version=4)
+        notebook = nbformat.read(ROOT / f"{numbered()[int(number)]}.ipynb", as_version=4)
         stored = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
         for cell in notebook.cells:
             for output in cell.get("outputs", []):

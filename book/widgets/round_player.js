@@ -36,7 +36,7 @@ export default widget(({root, form, field, data, at, kept}) => {
     return `${where}averaging. The average moved by ${now('average moved by')}${turned}. Accuracy (loss): ${scores}.`;
   };
   // value: rounds done; half a round is local training, half the average. Who saw the last round sees the next.
-  let value = kept.value === kept.rounds && data.follow ? rounds : kept.value ?? 0, frame = 0, then = 0;
+  let value = kept.value === kept.rounds && data.follow ? rounds : kept.value ?? rounds, frame = 0, then = 0;
   const draw = () => {
     Object.assign(kept, {value, rounds, close: field.close.checked, frame});
     const r = Math.max(1, Math.ceil(value)), t = 2 * (value - r + 1), out = Math.min(1, t), back = Math.max(0, t - 1);

@@ -31,7 +31,7 @@ def prepare(
     model: torch.nn.Module, method: str, *, virtual_tokens: int = 8, prompt_init: str = "vocabulary",
     lora_rank: int = 8, seed: int = 0,
 ) -> torch.nn.Module:  # fmt: skip
-    """Add what `method` trains, in float32, to a backbone and freeze the rest; chapter 2 builds a soft prompt by hand.
+    """Add what `method` trains, in float32, to a backbone and freeze the rest; chapters 2 and 3 build two by hand.
 
     An unknown value, or no virtual token, is a FedPromptError; what this architecture cannot have, MethodNotAvailable.
 

@@ -4,8 +4,11 @@ import pytest
 
 WIDGETS = {
     ".fp-tok": ("01_languages_and_borders", ".fp-tokens"),
+    ".fp-class": ("02_prompt_tuning", "table"),
+    ".fp-rate": ("02_prompt_tuning", ".fp-plot"),
     ".fp-who": ("04_who_holds_what", ".fp-bars"),
     ".fp-play": ("05_fedavg", ".fp-two"),
+    ".fp-fed": ("05_fedavg", ".fp-plot"),
     ".fp-res": ("08_results", ".fp-plot"),
     ".fp-bill": ("11_the_bill", ".fp-bar"),
 }
@@ -101,7 +104,7 @@ def test_the_bill_follows_its_fields(widget):
 def test_every_control_is_reached_by_tab(widget):
     widget.evaluate("node => { node.tabIndex = -1; node.focus(); }")
     reached = set()
-    for _ in range(12):
+    for _ in range(30):
         widget.page.keyboard.press("Tab")
         reached.add(widget.evaluate(REACHED))
     assert set(widget.evaluate(CONTROLS)) <= reached
