@@ -167,7 +167,7 @@ SAID = {
     ),
     "texts with two labels": (
         "text\tlabel\n" + PAIR + "One  X\tb\n",
-        r"1 texts of xx, train.tsv come more than once, 1 of them with different labels, .* row 2 \(a\) and row 8",
+        r"xx, train.tsv, texts .* more than once: 1, of them with different labels: 1, .* row 2 \(a\) and row 8",
         7,
     ),
     "names in capitals": ("Text\tLABEL\n" + PAIR, "column 'LABEL' is read as label", 6),
@@ -177,6 +177,11 @@ SAID = {
         6,
     ),
     "blank lines": ("text\tlabel\n\n" + PAIR.replace("two", "   \n\t\ntwo") + "  \n", None, 6),
+    "empty rows of a spreadsheet": (
+        "text\tlabel\tnote\n" + "\t\t\n".join(f"{row}\tx\n" for row in PAIR.splitlines()),
+        "not used: 'note'",
+        6,
+    ),
     "line ends of Windows": (("text\tlabel\n" + PAIR).replace("\n", "\r\n"), None, 6),
 }
 
@@ -221,7 +226,12 @@ REFUSED = {
         {},
         "row 2: the text is empty; fo",
     ),
-    "no column of texts": ("train.csv", "words,label\na,b\n", {}, "row 1: no column 'text'; found 'words'.*text=words"),
+    "no column of texts": (
+        "train.csv",
+        "words,label\na,b\n",
+        {},
+        "row 1: no column 'text'; found 'words'.*--columns text=NAME",
+    ),
     "a column that is not there": ("train.tsv", GOOD, {"columns": "text=txt"}, "'txt'; nearest: text"),
     "no JSON": ("train.jsonl", '{"text": "a", "label": "b"}\n{"text"\n', {}, "row 2: no JSON .*expected one object a"),
     "no object": ("train.jsonl", '["a", "b"]\n', {}, "row 1: no object; found .* expected one a line"),
@@ -514,3 +524,20 @@ def test_what_may_not_be_read_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", forbidden)  # whoever runs this may be root, who may read all
     with pytest.raises(FedPromptError, match=r"xx, xx\.tsv cannot be read: Permission denied; look who may read"):
         fp.load_task("own", ["xx"], data_dir=folder)
+
+
+def test_a_table_without_a_known_column_of_languages_is_one_client_and_says_so(tmp_path):
+    rows = "".join(f"{i};{'de' if i % 2 else 'fr'};text {i};{'ab'[i % 3 % 2]}\n" for i in range(30))
+    folder, named = write(tmp_path, reviews_csv="Nr;Sprache;Satz;Urteil\n" + rows), "text=Satz,label=Urteil"
+    task = fp.load_task("own", data_dir=folder / "reviews.csv", columns=named)
+    assert any("so all rows are one client, 'reviews'; name one by --columns language=" in note for note in task.notes)
+    assert any("each of 3 test examples is 33 points" in note for note in task.notes)
+    task = fp.load_task("own", data_dir=folder / "reviews.csv", columns=f"{named},language=Sprache")
+    assert task.languages == ("de", "fr") and not any("one client" in note for note in task.notes)
+    task = fp.load_task("own", data_dir=folder / "reviews.csv", columns="text=Nr,label=Urteil,language=Sprache")
+    assert any("all texts of reviews.csv are numbers; name another column" in note for note in task.notes)
+
+
+def test_a_budget_that_a_table_cannot_pay_says_what_to_do(tmp_path):
+    with pytest.raises(FedPromptError, match=r"--label-budget\) or leave it out, or add training rows"):
+        fp.load_task("own", data_dir=write(tmp_path, xx_tsv=HEAD + TEN), label_budget=64)

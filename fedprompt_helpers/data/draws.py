@@ -130,7 +130,8 @@ def choose(corpus: Corpus, language: str, splits: dict[str, Columns], draw: Draw
         what = f"{language}: a label budget of {draw.label_budget} is asked for, but {len(order)} can be drawn"
         balanced = _is_excerpt(corpus, language, train["label"])
         why = " with the corpus's own class shares from this class-balanced excerpt" if balanced else ""
-        raise FedPromptError(f"{what}{why}; lower label_budget, or name a folder with the whole training file")
+        step = "add training rows" if corpus.task == "own" else "name a folder with the whole training file"
+        raise FedPromptError(f"{what}{why}; lower label_budget (--label-budget) or leave it out, or {step}")
     if not corpus.parallel:
         order = order[:budget]
         if draw.asked.draw == "balanced":

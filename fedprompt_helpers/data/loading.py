@@ -15,6 +15,7 @@ from .readers import Columns, Table, read_table, remarks, take
 from .tables import asked_of
 
 DATA_VARIABLE = "FEDPROMPT_DATA"
+FEW = 50  # test examples of own data
 OWN = "own"  # the task of your own data
 MOST_LABELS = 10_000  # more than this are texts taken for labels, and are refused before memory is asked for
 Files = dict[str, dict[str, Table]]  # by language and split
@@ -136,6 +137,10 @@ def load(
             seen = {*splits["train"]["label"], *splits["dev"]["label"]}
             notes += remarks(language, splits, labels)
             notes += choose(corpus, language, splits, draw)
+        if corpus.task == OWN and (tested := len(splits["test"]["label"])) < FEW:
+            notes.append(
+                f"{language}: each of {tested} test examples is {100 / tested:.0f} points; compare nothing on so few"
+            )
         return Loaded(language, splits, tuple(label for label in labels if label in seen), whole, notes)
 
     return labels, f"{corpus.title}, from {source}{f'; text: {field}' if field else ''}", map(part, languages)

@@ -117,8 +117,7 @@ def read(
     for source in found:
         if only is not None and source.language is not None and source.language not in only:
             continue
-        remarks: list[str] = []
-        seen, place = {}, source.path.relative_to(root.resolve()).as_posix()
+        remarks, seen, place = [], {}, source.path.relative_to(root.resolve()).as_posix()
         for row in rows(source, asked, remarks):
             language = row.cells.pop("language", None) or source.language or root.resolve().stem
             split = row.cells.pop("split", "train")
@@ -137,9 +136,9 @@ def read(
             table.places.append(row.place)
             if place not in files[language, split]:
                 files[language, split].append(place)
-        if not seen:
-            where = f"{source.language}, {source.path.name}" if source.language else source.path.name
-            raise FedPromptError(f"{where}: the table has no rows; expected at least one example")
+        if len(found) == len(seen) == 1 and not has(source.path, asked, "language"):
+            who = f"no column of languages is known, so all rows are one client, {next(iter(seen))!r}"
+            remarks.append(f"{who}; name one by --columns language=NAME")
         for language in seen:
             for remark in remarks:
                 heard[language][remark].append(source.path.name)
@@ -155,8 +154,7 @@ def read(
 def _check_name(where: str, language: str) -> str:
     """Refuse a language that cannot be the name of a folder."""
     if language[0] in ". " or not language.isprintable() or set("/\\:") & set(language):
-        found = ascii(language[:40])
-        raise FedPromptError(f"{where}: the language {found} cannot name a folder; expected a code or a name, as in cy")
+        raise FedPromptError(f"{where}: the language {language[:40]!a} cannot name a folder; expected a code, as in cy")
     return language
 
 
@@ -168,9 +166,9 @@ def languages(root: Path, asked: Asked) -> tuple[str, ...]:
 
 def rows(source: Source, asked: Asked, remarks: list[str]) -> Iterator[Row]:
     """Read one table row by row, its columns named as here; say what was taken for what."""
-    where = f"{source.language}, {source.path.name}" if source.language else source.path.name
+    where = ", ".join(filter(None, (source.language, source.path.name)))
     where = where.encode(errors="backslashreplace").decode()  # a name may be in no encoding
-    rewritten: dict[str, str] = {}
+    rewritten, name = {}, ""
     for name, place, part, given in cells_of(source.path, where, asked, remarks):
         cells = {}
         for ours, cell in given.items():
@@ -196,6 +194,8 @@ def rows(source: Source, asked: Asked, remarks: list[str]) -> Iterator[Row]:
             said = " and ".join(sorted(splits))
             raise fault(name, place, f"it is of {said}, by file and column; rename one, or give --columns split=")
         yield Row(name, place, cells | {"split": splits.pop() if splits else "train"})
+    if not name:
+        raise FedPromptError(f"{where}: the table has no rows; expected at least one example")
     if rewritten:
         listed = ", ".join(f"{old!a} as {new!r}" for old, new in sorted(rewritten.items())[:3])
         remarks.append(f"{REWRITTEN}: {listed}{', ...' * (len(rewritten) > 3)}")
@@ -231,7 +231,7 @@ def odd_labels(labels: Iterable[str]) -> list[str]:
 
 
 def contradictions(table: Table) -> str:
-    """Say which texts of a table stand there more than once, and which of them with different labels."""
+    """Say which texts of a table stand there more than once, which of them with different labels, or are no texts."""
     names = [name for name in table.columns if name != "label"]
     seen: dict[tuple, list[int]] = defaultdict(list)
     for i, row in enumerate(zip(*(table.columns[name] for name in names), strict=True)):
@@ -239,10 +239,12 @@ def contradictions(table: Table) -> str:
     again = [at for at in seen.values() if len(at) > 1]
     labels = table.columns["label"]
     at_odds = [at for at in again if len({labels[i] for i in at}) > 1]
+    if all(re.fullmatch(r"[\d.,]+", text) for text in table.columns["text"]):
+        return f"all texts of {table.where} are numbers; name another column by --columns text=NAME"
     if not again:
         return ""
-    said = f"{len(again)} texts of {table.where} come more than once"
+    said = f"in {table.where}, texts that come more than once: {len(again)}"
     if at_odds:
         first = " and ".join(f"row {table.places[i][0]} ({labels[i]})" for i in at_odds[0][:2])
-        said += f", {len(at_odds)} of them with different labels, such as {first}"
+        said += f", of them with different labels: {len(at_odds)}, such as {first}; all rows are kept"
     return said

@@ -100,8 +100,9 @@ def records(where: str, text: str, quoted: bool, mark: str = "\t") -> Iterator[t
     """Yield row and line, and the cells, of every row that is not blank."""
     if not quoted:
         for number, line in enumerate(text.split("\n"), 1):
-            if line.strip():
-                yield (number, number), line.removesuffix("\r").split(mark)
+            cells = line.removesuffix("\r").split(mark)
+            if any(cell.strip() for cell in cells):  # a spreadsheet writes an empty row as ";;;"
+                yield (number, number), cells
         return
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     place = (1, 1)

@@ -174,9 +174,8 @@ def roles(where: str, place: Place, names: list[str], asked: Asked, remarks: lis
     listed = ", ".join(repr(name[:40]) for name in names[:20]) or "nothing"
     for ours in ("text", "label"):
         if ours not in found:
-            free = [name for name in names if name and name not in found.values()]
-            step = f"name it by --columns, as in {ours}={free[0] if free else 'NAME'}"
-            raise fault(where, place, f"no column {ours!r}; found {listed}; {step}")
+            missing = ",".join(f"{each}=NAME" for each in ("text", "label") if each not in found)
+            raise fault(where, place, f"no column {ours!r}; found {listed}; name yours by --columns {missing}")
     for ours, theirs in found.items():
         if names.count(theirs) > 1:
             raise fault(where, place, f"two columns {theirs!r}; found {listed}; name each column once")
