@@ -356,15 +356,19 @@ def json_table(rows: list[dict]) -> str:
 MANY = [{"text": f"text {i}", "label": "ab"[i % 2]} for i in range(10)]
 
 
-def test_a_column_of_languages_is_found_wherever_it_stands_and_no_folder_overrules_it(tmp_path):
+def test_a_column_of_languages_is_found_and_a_folder_that_says_otherwise_is_refused(tmp_path):
     rows = [row | {"info": {"lang": "no"}} for row in MANY]  # a name inside an object is no column
     assert fp.load_task("own", data_dir=write(tmp_path / "1", xx_jsonl=json_table(rows))).languages == ("xx",)
     rows = [row | {"language": "cy"} for row in MANY]
     pretty = json.dumps(rows, indent=2)
     assert fp.load_task("own", data_dir=write(tmp_path / "2", news_json=pretty)).languages == ("cy",)
-    assert fp.load_task("own", data_dir=write(tmp_path / "3", news__train_jsonl=json_table(rows))).languages == ("cy",)
-    Dataset.from_list(rows).save_to_disk(tmp_path / "4/news/train")
-    assert fp.load_task("own", data_dir=tmp_path / "4").languages == ("cy",)
+    Dataset.from_list(rows).save_to_disk(tmp_path / "3/news/train")
+    for folder in (write(tmp_path / "4", news__train_jsonl=json_table(rows)), tmp_path / "3"):
+        with pytest.raises(
+            FedPromptError, match="its folder says 'news', its column 'cy'; move it out of the folder, or"
+        ):
+            fp.load_task("own", data_dir=folder)
+        assert fp.load_task("own", data_dir=folder, columns="language=").languages == ("news",)
 
 
 def test_names_in_later_lines_count(tmp_path):

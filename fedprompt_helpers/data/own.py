@@ -45,14 +45,15 @@ def sources(root: Path, asked: Asked) -> tuple[list[Source], list[str]]:
     for path in _inside(root):
         name = path.name if path.is_dir() else path.stem
         if _is_one(path, asked):
-            found.append(_source(path, asked, *_named(name, asked)))
+            language, split = _named(name, asked)
+            found.append(Source(path, None if has(path, asked, "language") else language, split))
         elif path.is_dir() and not path.name.startswith((".", "_")):
             inside = _inside(path)
             tables = [each for each in inside if _is_one(each, asked)]
             for each in inside:
                 split = split_of(each.stem if each.is_file() else each.name, asked)
                 if each in tables and (split or len(tables) == 1):
-                    found.append(_source(each, asked, name, split))
+                    found.append(Source(each, name, split))
                 else:
                     unread.append(f"{name}/{each.name}")
         else:
@@ -75,17 +76,12 @@ def _inside(folder: Path) -> list[Path]:
 
 def _is_one(path: Path, asked: Asked) -> bool:
     """Whether a path is a table of examples: a hidden file is none, nor a note or settings without their columns."""
-    loose = path.suffix.lower() in (".txt", ".json")
+    loose = path.suffix.lower() in (".txt", ".json") and not split_of(path.stem, asked)
     return (
         path.name[0] not in "._"
         and (is_saved(path) or is_table(path))
         and (not loose or has(path, asked, "text", "label"))
     )
-
-
-def _source(path: Path, asked: Asked, language: str | None, split: str | None) -> Source:
-    """Say of what a table is by its place; a column of languages knows better."""
-    return Source(path, None if has(path, asked, "language") else language, split)
 
 
 def _named(name: str, asked: Asked) -> tuple[str | None, str | None]:
@@ -119,7 +115,11 @@ def read(
             continue
         remarks, seen, place = [], {}, source.path.relative_to(root.resolve()).as_posix()
         for row in rows(source, asked, remarks):
-            language = row.cells.pop("language", None) or source.language or root.resolve().stem
+            told = row.cells.pop("language", None)
+            language = source.language or told or root.resolve().stem
+            if told and told != language:  # a folder is not opened to learn whose it is
+                what = f"its folder says {language!r}, its column {told!r}; move it out of the folder, or"
+                raise fault(row.table, row.place, f"{what} leave the column unread: --columns language=")
             split = row.cells.pop("split", "train")
             if language not in seen:
                 seen[language] = _check_name(row.table, language)
