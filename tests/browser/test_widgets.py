@@ -13,6 +13,9 @@ WIDGETS = {
     ".fp-bill": ("11_the_bill", ".fp-bar"),
 }
 REACHED = """node => node.contains(document.activeElement) ? document.activeElement.name || 'other' : ''"""
+UNFOLD = """node => {
+  for (let fold = node.closest('details'); fold; fold = fold.parentElement.closest('details')) fold.open = true;
+}"""
 CONTROLS = """node => [...new Set([...node.querySelector('form').elements]
   .filter(one => one.name && !one.closest('[hidden]')).map(one => one.name))]"""
 
@@ -23,6 +26,7 @@ def widget(visit, request):
     chapter, plot = WIDGETS[request.param]
     with visit(f"notebooks/{chapter}.html") as page:
         found = page.locator(request.param).first
+        found.evaluate(UNFOLD)
         found.scroll_into_view_if_needed()
         found.look = lambda: found.locator(plot).screenshot()
         yield found
