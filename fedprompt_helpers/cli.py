@@ -122,9 +122,10 @@ def check(
     **given: Any,
 ) -> None:
     """Sum up data and name what is odd about them; nothing is trained."""
+    config = configuration("pocket", given | {"task": task, "max_length": max_length, "backbone": backbone})
     from .inspection import look
 
-    print(look(configuration("pocket", given | {"task": task, "max_length": max_length, "backbone": backbone})))
+    print(look(config))
 
 
 @app.command()

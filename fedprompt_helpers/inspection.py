@@ -4,7 +4,6 @@ from collections import defaultdict
 
 import pandas as pd
 
-from .clients import unread
 from .config import RunConfig
 from .data.corpora import SPLITS
 from .data.readers import fold
@@ -20,6 +19,8 @@ def look(config: RunConfig) -> str:
         If the data cannot be read, as for a run.
     """
     task, sizes, labels = load(config), {}, {}
+    from .clients import unread  # with PyTorch, which a mistake in the data need not wait for
+
     for language, splits in task.data.items():
         unknown, cut = unread(config, splits["train"] if len(splits["train"]) else splits["test"])
         sizes[language] = {split: f"{len(splits[split]):,}" for split in SPLITS}

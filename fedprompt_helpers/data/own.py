@@ -136,7 +136,7 @@ def read(
             table.places.append(row.place)
             if place not in files[language, split]:
                 files[language, split].append(place)
-        if len(found) == len(seen) == 1 and not has(source.path, asked, "language"):
+        if len(found) == len(seen) == 1 and not told:
             who = f"no column of languages is known, so all rows are one client, {next(iter(seen))!r}"
             remarks.append(f"{who}; name one by --columns language=NAME")
         for language in seen:

@@ -5,6 +5,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,12 +63,13 @@ def is_saved(path: Path) -> bool:
 
 
 def has(path: Path, asked: Asked, *ours: str) -> bool:
-    """Whether a table has columns that may be what is called so here; what cannot be read has none."""
-    try:
-        names = _opened(path, path.name, asked, [])[0]
-    except FedPromptError:
-        return False
-    return all(_fitting(each, names, asked) for each in ours)
+    """Whether the head of a table has columns that may be what is called so here; what cannot be read has none."""
+    with suppress(FedPromptError, OSError, ValueError), nullcontext(()) if path.is_dir() else path.open("rb") as lines:
+        # A list of JSON has no head, nor has what datasets saved.
+        head = next(filter(bytes.strip, lines), b"[").decode("utf-8-sig")
+        names = _opened(path, path.name, asked, [], None if head.lstrip()[0] == "[" else head)[0]
+        return all(_fitting(each, names, asked) for each in ours)
+    return False
 
 
 def _fitting(ours: str, names: list[str], asked: Asked) -> list[str]:
@@ -104,12 +106,14 @@ def cells_of(path: Path, where: str, asked: Asked, remarks: list[str]) -> Cells:
         yield inside, place, split, {ours: _plain(inside, place, x, raw[x]) for ours, x in known.items()}
 
 
-def _opened(path: Path, where: str, asked: Asked, remarks: list[str]) -> tuple[list[str], Place, Rows]:
+def _opened(
+    path: Path, where: str, asked: Asked, remarks: list[str], text: str | None = None
+) -> tuple[list[str], Place, Rows]:
     """Return the names of a table's columns, where they stand, and its rows, with the split of the part they are in."""
     try:
         if is_saved(path):
             return _from_disk(path, where, asked, remarks)
-        text = decode(where, path.read_bytes(), True)
+        text = decode(where, path.read_bytes(), True) if text is None else text
     except OSError as error:
         raise FedPromptError(f"{where} cannot be read: {error.strerror}; look who may read {path}") from error
     if not text.strip():
@@ -152,12 +156,10 @@ def dialect(path: Path, text: str, quotes: str, remarks: list[str]) -> tuple[str
         return mark, quotes == "always"
     if any(line.count(mark) != header.count(mark) for line in lines):
         return mark, True
-    try:
+    with suppress(FedPromptError):
         sizes = [len(cells) for _, cells in records("", text, True, mark)]
         if len(sizes) == len(lines) or (usual == "," and set(sizes) == set(sizes[:1])):
             return mark, True
-    except FedPromptError:
-        pass
     number = sum('"' in line for line in lines)
     remarks.append(f"quotation marks in {number} lines are taken as they are; --quotes always reads them as quotes")
     return mark, False
