@@ -62,7 +62,6 @@ def run(
     from .data.tasks import check_languages
 
     check_languages(config)  # before PyTorch is loaded: a mistake is told at once
-    from . import runs
     from .progress import Progress
     from .records import find_record, load_record, summary
 
@@ -73,6 +72,8 @@ def run(
         print(look(config), file=sys.stderr)
     if there and not save:
         print("this configuration has its record already; --again runs it anew", file=sys.stderr)
+    from . import runs
+
     with nullcontext() if there or runtime != "here" else Progress(config) as progress:
         options = {"save": save, "save_round": save_round, "on_progress": progress}
         path = runs.run(config, output, again=again, runtime=runtime, **options)
