@@ -59,7 +59,7 @@ def _one_row(head: Tag) -> None:
         row.attrs.pop("style", None)
     if len(rows) != 2:
         return
-    above, below = ([cell for cell in row.find_all(["th", "td"], recursive=False)] for row in rows)
+    above, below = (row.find_all(["th", "td"], recursive=False) for row in rows)
     if len(above) == len(below) and not any(
         a.get_text(strip=True) and b.get_text(strip=True) for a, b in zip(above[1:], below[1:], strict=True)
     ):
