@@ -164,6 +164,7 @@ def test_the_first_page_says_what_the_table_says():
     assert (content["federated"] < content["local"]).all()  # FedAvg of the same layer stays below
 
 
+@pytest.mark.slow
 def test_verify_compares_the_data_first(tmp_path, tiny_backbone, monkeypatch, preloaded):
     mirror, store = tmp_path / "mirror", Store(tmp_path / "records.jsonl")
     sizes = {"politics": 60, "health": 30}

@@ -91,7 +91,7 @@ GOOD = json.dumps(made())
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (GOOD + "\n{'a': 1}\n", r"records.jsonl, line 2 is not a run record: Expecting property name"),
+        (GOOD + "\n{'a': 1}\n", r"records.jsonl, line 2 is not a run record: key must be a string"),
         (GOOD + "\n\n" + GOOD[:200], r"line 3 is not a run record: .*take the line out"),
         ("[1]\n", r"line 1 is not a run record: it has no format"),
         ("{}\n", r"line 1 is not a run record: it has no format"),

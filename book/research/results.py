@@ -119,7 +119,7 @@ def table(sweep: Sweep, records: Store | str | Path) -> pd.DataFrame:
     languages, grid = list(dict.fromkeys(frame["language"])), [name for name in grid_fields(sweep) if name in frame]
     rows = [_majority_row(frame, languages)]
     for key, group in frame.groupby(["label", *grid], sort=False, dropna=False):
-        by_seed = group.pivot_table(index="seed", columns="language", values="accuracy", sort=False)
+        by_seed = _by_seed(group)
         means = by_seed.mean(axis=1)
         row = dict(zip(["label", *grid], key, strict=True)) | {"chosen": group["chosen"].iloc[0]}
         row |= {"seeds": len(means), "accuracy": means.mean(), "interval": half_interval(means)}
@@ -132,6 +132,12 @@ def table(sweep: Sweep, records: Store | str | Path) -> pd.DataFrame:
                 row[name] = numbers[name].mean(skipna=name not in _target_columns(frame))
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _by_seed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Lay out accuracies, a row a seed and a column a language, in the order of the rows; quicker than pivot_table."""
+    wide = rows.pivot(index="seed", columns="language", values="accuracy")
+    return wide.loc[rows["seed"].unique(), rows["language"].unique()]
 
 
 def _target_columns(frame: pd.DataFrame) -> list[str]:
@@ -151,7 +157,7 @@ def _baseline(frame: pd.DataFrame, label: str, row: dict, grid: list[str]) -> pd
             rows = rows[rows[name] == row[name]]
     if row["label"] == label or rows.empty:
         return None
-    return rows.pivot_table(index="seed", columns="language", values="accuracy", sort=False)
+    return _by_seed(rows)
 
 
 def _against_baseline(by_seed: pd.DataFrame, baseline: pd.DataFrame | None) -> dict:

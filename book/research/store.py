@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock
+from pydantic_core import from_json
 
 from fedprompt_helpers.config import RunConfig
 from fedprompt_helpers.errors import FedPromptError
@@ -95,11 +96,11 @@ def _parsed(line: str, where: str) -> dict:
     """Read one line, or say what is wrong with it."""
     advice = "take the line out, or restore the file"
     try:
-        record = json.loads(line)
+        record = from_json(line)
         newer = record["format"] > FORMAT
         missing = [key for key in ("name", "config", "test", "majority", "seconds") if key not in record]
     except (ValueError, KeyError, TypeError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else "it has no format"
+        reason = str(error).split(" at line")[0] if isinstance(error, ValueError) else "it has no format"
         raise FedPromptError(f"{where} is not a run record: {reason}; expected one JSON object; {advice}") from error
     if newer:
         raise FedPromptError(f"{where} has format {record['format']}, newer than {FORMAT}; update this package")
