@@ -128,8 +128,8 @@ def _save(made: Path, trained, arrays: dict[str, np.ndarray], record: dict, lang
         settings = json.loads((made / CONFIG).read_text("utf-8"))
         _write(made / CONFIG, settings | {"base_model_name_or_path": record["config"]["backbone"]})
     save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, made / ARRAYS)
-    facts = {"format": FORMAT, "pairs": pairs, "test": {x: record["test"][x] for x in languages}}
-    facts["majority"] = {x: record["majority"][x] for x in languages}
+    facts = {"format": FORMAT, "pairs": pairs}
+    facts |= {name: {x: record[name][x] for x in languages} for name in ("test", "majority", "examples")}
     facts |= {name: record[name] for name in KEPT} | {"config": record["config"] | {"data_dir": None}}
     _write(made / FACTS, facts)
     _write(made / CARD, card(facts))

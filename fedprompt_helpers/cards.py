@@ -21,9 +21,10 @@ def card(facts: dict) -> str:
     config, base, labels = facts["config"], facts["config"]["backbone"], facts["labels"]
     about = {"library_name": "peft", "tags": ["federated-learning", config["method"], config["setting"]]}
     about |= {} if base == "pocket" or Path(base).exists() else {"base_model": base}
-    scores = "| language | majority class | accuracy | macro-F1 |\n|---|---|---|---|"
+    scores = "| language | test texts | majority class | accuracy | macro-F1 |\n|---|---|---|---|---|"
     for x, found in facts["test"].items():
-        scores += f"\n| {x} | {facts['majority'][x]:.3f} | {found['accuracy']:.3f} | {found['macro_f1']:.3f} |"
+        scores += f"\n| {x} | {facts['examples'][x]['test']} | {facts['majority'][x]:.3f} | {found['accuracy']:.3f}"
+        scores += f" | {found['macro_f1']:.3f} |"
     mean = ', pooling="mean"' if config["pooling"] == "mean" else ""
     load = f'fp.load_backbone("{base}", num_labels={len(labels)}{mean}).model'
     peft = f"""from peft import PeftModel

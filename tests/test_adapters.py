@@ -199,7 +199,8 @@ def test_the_best_round_can_be_chosen_by_macro_f1(save):
 def test_the_card_says_scores_with_their_floor_and_no_path(save):
     folder, record = save(method="p-tuning")
     card = (folder / "README.md").read_text("utf-8")
-    assert f"| cy | {record['majority']['cy']:.3f} | {record['test']['cy']['accuracy']:.3f} |" in card
+    tested = record["examples"]["cy"]["test"]
+    assert f"| cy | {tested} | {record['majority']['cy']:.3f} | {record['test']['cy']['accuracy']:.3f} |" in card
     assert (
         card.startswith("---\nlanguage:\n- en\n- cy\n") and "GetWeather" in card and record["data_digest"]["cy"] in card
     )
