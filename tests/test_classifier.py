@@ -35,6 +35,7 @@ def adapter(backbone):
     return Adapter(Frozen(model, tokenizer, {}, 8, ()), arrays, LABELS, {}, False)
 
 
+@pytest.mark.slow
 def test_the_bars_are_what_classify_says(adapter):
     widget = classifier(adapter, TEXTS)
     assert widget.data["texts"][0]["shares"] != widget.data["texts"][1]["shares"]

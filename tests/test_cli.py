@@ -281,6 +281,7 @@ def test_show_of_a_damaged_record(change, says, mistake, stored, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
 
 
+@pytest.mark.slow
 def test_show_saves_a_plot_or_says_why_not(mistake, stored, tmp_path):
     shown = call("show", stored, "--plot", tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
@@ -295,6 +296,7 @@ def test_show_saves_a_plot_or_says_why_not(mistake, stored, tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("command", [["tasks"], ["show", "RECORD"]], ids=["tasks", "show"])
+@pytest.mark.slow
 def test_a_full_standard_output_gives_one_line(command, stored, tmp_path):
     command = [stored if part == "RECORD" else part for part in command]
     with Path("/dev/full").open("w") as full:
@@ -330,6 +332,7 @@ def test_output_under_another_code_page(encoding, stored, tmp_path):
     ],
     ids=str,
 )
+@pytest.mark.slow
 def test_small_questions_are_answered_without_pytorch(arguments, code, stored, tmp_path):
     names = {"RECORD": str(stored), "PLOT": str(tmp_path / "plot.png")}
     script = "import sys; from fedprompt_helpers.cli import main\ntry: main()\nfinally: print('torch' in sys.modules)"
@@ -399,6 +402,7 @@ def test_partition_names_what_does_not_fit(given, says, tmp_path):
         call("partition", *SMALL, *(tmp_path / x if x == "GOOD" else x for x in given), "--plot", tmp_path / "who.png")
 
 
+@pytest.mark.slow
 def test_count_gives_the_papers_figures():
     [row] = [line.split() for line in call("count").stdout.splitlines() if line.startswith("prompt-tuning")]
     assert "1,202,708" in row

@@ -155,6 +155,7 @@ def test_xnli_takes_a_training_file_if_there_is_one(tmp_path):
         (200, [160, 20, 20], "8,000/1,000/rest of 10,000; here 80/10/10%"),
     ],
 )
+@pytest.mark.slow
 def test_xglue_dev_files_are_split_as_the_predecessor_did(tmp_path, rows, sizes, rule):
     labels = CORPORA["xglue-nc"].labels
     titled = [[f'"Title {i}', "" if i == 7 else f"Body {i}.", labels[i % 10]] for i in range(rows)]

@@ -7,6 +7,7 @@ from fedprompt_helpers.errors import FedPromptError
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_it_is_a_distance(kind):
     assert language_distance("cy", "cy", kind) == pytest.approx(0, abs=1e-9)
     assert language_distance("cy", "yor", kind) == pytest.approx(language_distance("yor", "cym", kind))

@@ -68,6 +68,7 @@ def test_nothing_of_dev_or_test_and_nothing_twice(mirror):
         load(mirror, label_budget=601)
 
 
+@pytest.mark.slow
 def test_natural_draws_have_the_corpus_shares_and_balanced_ones_have_not(mirror):
     found = {"natural": Counter(), "balanced": Counter()}
     for draw, count in found.items():
@@ -79,6 +80,7 @@ def test_natural_draws_have_the_corpus_shares_and_balanced_ones_have_not(mirror)
     assert shares["balanced"] == pytest.approx(dict.fromkeys(shares["balanced"], 1 / 3), abs=0.001)
 
 
+@pytest.mark.slow
 def test_a_class_balanced_excerpt_is_drawn_with_the_corpus_shares(mirror):
     found = Counter()
     for seed in range(30):

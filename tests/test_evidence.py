@@ -147,6 +147,7 @@ def test_settings_that_drew_other_texts_are_not_compared(tmp_path):
         evidence.scores(linear, tmp_path / "records.jsonl")
 
 
+@pytest.mark.slow
 def test_tables_figures_and_page_are_those_of_the_records(tmp_path):
     (tmp_path / "verdicts.toml").write_text((ROOT / EVIDENCE / "verdicts.toml").read_text("utf-8"), "utf-8")
     evidence_page.write(SWEEPS, ROOT / RECORDS, tmp_path, tmp_path / "evidence.md")

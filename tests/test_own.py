@@ -292,6 +292,7 @@ def command(capsys, monkeypatch, *words: str) -> tuple[int, str, str]:
     return left.value.code, *capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_check_sums_up_and_trains_nothing(tmp_path, capsys, monkeypatch):
     as_folders(tmp_path)
     delimited(tmp_path / "sw/dev.tsv", [("glaw 0, cy", "sport"), ("glaw 2, cy", "weather")])

@@ -149,6 +149,7 @@ def test_dirichlet_by_language_mixes_the_labels():
 
 
 @pytest.mark.parametrize("scheme", ["dirichlet-label", "dirichlet-language"])
+@pytest.mark.slow
 def test_a_smaller_alpha_is_less_even(scheme):
     task = make_task([100, 100, 100, 100, 100])
     by = scheme.removeprefix("dirichlet-")
@@ -212,6 +213,7 @@ def test_a_language_without_examples_is_named():
         partition(make_task([5, 0, 5]), "language")
 
 
+@pytest.mark.slow
 def test_nothing_is_printed(capfd, recwarn):
     task = make_task([6, 6, 6])
     partition(task, "language")

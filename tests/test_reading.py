@@ -90,6 +90,7 @@ def test_a_figure_under_a_guess_keeps_its_caption_and_its_description(tmp_path):
     assert code.metadata.mystnb["code_prompt_show"] == "Your guess first"
 
 
+@pytest.mark.slow
 def test_changed_code_must_run(tmp_path):
     execute.execute(notebook(tmp_path, "print(6 * 7)"))
     with pytest.raises(ValueError, match="has changed: execute it"):

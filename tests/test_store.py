@@ -158,6 +158,7 @@ def test_rounds_are_tidy():
     assert table.loc[table["step"] == "epoch", "bytes"].isna().all()
 
 
+@pytest.mark.slow
 def test_a_results_table_imports_neither_pytorch_nor_scipy():
     code = "import sys; from book.research.__main__ import app; app(sys.argv[1:], standalone_mode=False); "
     code += "print([name for name in ('torch', 'scipy', 'flwr', 'matplotlib', 'datasets') if name in sys.modules])"
@@ -168,6 +169,7 @@ def test_a_results_table_imports_neither_pytorch_nor_scipy():
     assert "majority class" in done.stdout and "LoRA" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_missing_sweep_is_one_line(tmp_path):
     command = [sys.executable, "-m", "book.research", "table", str(tmp_path / "none.toml")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -120,6 +120,7 @@ def test_nothing_of_flower_is_replaced_and_nothing_is_unpickled_from_disk(patter
     "modules",
     ["config", "records", "plots", "data.tasks, fedprompt_helpers.data.partition, fedprompt_helpers.data.distance"],
 )
+@pytest.mark.slow
 def test_no_torch_below_the_model(modules):
     code = f"import sys, fedprompt_helpers.{modules}; assert 'torch' not in sys.modules, 'torch is imported'"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -393,6 +393,7 @@ def test_a_target_that_one_seed_never_reached_has_no_mean():
 
 
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_a_table_of_the_book_is_what_its_records_give(path, tmp_path):
     sweep = sweeps.read_sweep(BOOK / "sweeps" / f"{path.stem}.toml")
     [made] = results.write_tables([sweep], BOOK / "records.jsonl", tmp_path)

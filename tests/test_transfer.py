@@ -118,6 +118,7 @@ def test_the_table_the_square_of_the_page_and_the_figure():
     assert drawn == {"90", "80", "60", "40"}
 
 
+@pytest.mark.slow
 def test_the_figure_can_be_read_on_a_telephone_and_nothing_is_cut_off():
     letters = "abcdefghij"
     figure = transfer.plot(transfer.table(square(dict(zip(letters, "bababababa", strict=True)), names=letters)))

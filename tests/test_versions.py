@@ -159,6 +159,7 @@ def test_the_built_book_holds_no_solution_anywhere(tmp_path):
     assert "is_sound" in index  # named in the task, so the reader can find it
 
 
+@pytest.mark.slow
 def test_the_source_tree_is_the_book_without_run_records(tmp_path):
     write_source(tmp_path)
     assert (tmp_path / "book/_toc.yml").read_text() == (ROOT / "book/_toc.yml").read_text()

@@ -108,6 +108,7 @@ def test_every_frame_holds_every_example_once(task, html):
         assert np.sum(frame["label"], axis=1).tolist() == np.sum(frame["language"], axis=1).tolist()
 
 
+@pytest.mark.slow
 def test_a_frame_is_what_the_helper_deals(task, html):
     frames = Page(html).payload()["frames"]
     parts = partition(task, "dirichlet-label", alpha=50, seed=1)
