@@ -9,7 +9,8 @@ def mark(yours: object, right: object, within: float = 0.0, hint: str = "") -> N
     Parameters
     ----------
     yours
-        What the reader wrote: a number, a text, or anything that can be compared; ``...`` if nothing yet.
+        What the reader wrote: a number, a text, or anything that can be compared, also from NumPy or PyTorch; ``...`` if
+        nothing yet.
     right
         The answer. A mapping, list or tuple of answers is marked part by part.
     within
@@ -26,9 +27,10 @@ def mark(yours: object, right: object, within: float = 0.0, hint: str = "") -> N
 
 
 def _equal(yours: object, right: object, within: float) -> bool:
+    yours = yours.tolist() if hasattr(yours, "tolist") else yours  # of NumPy or PyTorch
     if isinstance(right, list | tuple):
         same = isinstance(yours, list | tuple) and len(yours) == len(right)
         return same and all(_equal(a, b, within) for a, b in zip(yours, right, strict=True))
     if isinstance(right, int | float) and not isinstance(right, bool):
-        return isinstance(yours, int | float) and math.isclose(yours, right, rel_tol=1e-9, abs_tol=within)
+        return isinstance(yours, int | float) and math.isclose(yours, right, rel_tol=1e-6, abs_tol=within)
     return yours == right
