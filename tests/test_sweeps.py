@@ -307,14 +307,6 @@ def test_the_interval_of_three_values_by_hand():
     assert np.isnan(results.half_interval([1.0]))
 
 
-def test_the_sign_flip_test_by_hand():
-    # All of three differences positive: of the 8 patterns of signs only two give a sum as far from zero.
-    assert results.sign_flip(np.array([0.1, 0.2, 0.3])) == pytest.approx(2 / 8)
-    assert results.sign_flip(np.array([0.1, -0.1])) == 1.0
-    assert results.sign_flip(np.full(15, 0.05)) == 2 / 2**15
-    assert 0 < results.sign_flip(np.full(24, 0.05)) < 0.001
-
-
 def test_the_own_interval_by_hand():
     record = {"config": {"languages": ["a"]}, "test": {"a": {"accuracy": 0.8, "examples": 400}}}
     low, high = results.own_interval(record)

@@ -15,9 +15,6 @@ from .store import Store, open_store
 from .sweeps import Sweep, chosen_fields, grid_fields, settings
 
 CONFIDENCE = 0.95
-FLIPS = 10_000
-ALL_FLIPS = 16
-"""Up to so many pairs the sign-flip test tries every way to flip; beyond, ``FLIPS`` drawn ones."""
 
 
 def scores(sweep: Sweep, records: Store | str | Path) -> pd.DataFrame:
@@ -111,9 +108,8 @@ def table(sweep: Sweep, records: Store | str | Path) -> pd.DataFrame:
     pandas.DataFrame
         ``accuracy`` and ``macro_f1`` are means over languages, then over seeds, on the whole test splits; ``interval``
         is half the 95% confidence interval over seeds (Student's t). ``gain`` is the difference in accuracy to the
-        sweep's baseline at the same point of the grid, paired by seed, ``gain_interval`` its half interval, and ``p``
-        that of a sign-flip test over the pairs of seed and language. One column a language follows, and costs. What it
-        took to reach the target is missing unless every seed reached it.
+        sweep's baseline at the same point of the grid, paired by seed, ``gain_interval`` its half interval. One column
+        per language follows, and costs. What it took to reach the target is missing unless every seed reached it.
     """
     frame = scores(sweep, records)
     languages, grid = list(dict.fromkeys(frame["language"])), [name for name in grid_fields(sweep) if name in frame]
@@ -167,13 +163,8 @@ def _against_baseline(by_seed: pd.DataFrame, baseline: pd.DataFrame | None) -> d
     shared = [name for name in by_seed if name in baseline]
     if seeds.empty or not shared:
         return {}
-    differences = by_seed.loc[seeds, shared] - baseline.loc[seeds, shared]
-    per_seed = differences.mean(axis=1)
-    return {
-        "gain": per_seed.mean(),
-        "gain_interval": half_interval(per_seed),
-        "p": sign_flip(differences.to_numpy().ravel()),
-    }
+    per_seed = (by_seed.loc[seeds, shared] - baseline.loc[seeds, shared]).mean(axis=1)
+    return {"gain": per_seed.mean(), "gain_interval": half_interval(per_seed)}
 
 
 def show(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
@@ -213,29 +204,6 @@ def t_factor(freedom: int, confidence: float = CONFIDENCE) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if inside(middle) < confidence else (low, middle)
     return math.sqrt(freedom) * math.tan((low + high) / 2)
-
-
-def sign_flip(differences: np.ndarray, seed: int = 0) -> float:
-    """Test whether paired differences lie around zero: flip their signs at random, count means as far from zero.
-
-    Returns
-    -------
-    float
-        Two-sided p, at least 1 / (number of flips + 1); exact for up to ``ALL_FLIPS`` pairs.
-    """
-    differences = np.asarray(differences, dtype=float)
-    n = len(differences)
-    if n <= ALL_FLIPS:
-        return float((np.abs(_all_signs(n) @ differences) >= abs(differences.sum()) - 1e-12).mean())
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(FLIPS, n))
-    hits = (np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12).sum()
-    return float((hits + 1) / (FLIPS + 1))
-
-
-@functools.cache
-def _all_signs(n: int) -> np.ndarray:
-    """Give all ways to sign n numbers, one a row."""
-    return 1.0 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
 
 
 def own_interval(record: dict, confidence: float = CONFIDENCE) -> tuple[float, float]:

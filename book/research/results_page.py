@@ -18,8 +18,8 @@ HEAD = """# All results
 Every number here comes from a run record in `book/results/records.jsonl`; the sweep files under `book/results/sweeps`
 say what was run. Accuracy and macro-F1 are means over the languages, on whole test splits. Behind ± stands half the 95%
 {term}`confidence interval` over seeds, from Student's t. *Gain* is the difference in accuracy to the row named as
-baseline, in pairs of equal seeds; p is that of a sign-flip test. [Chapter 8](../notebooks/08_results) explains all of
-them, and says what three seeds cannot show. Where there is one seed there is no interval. MB sent is all that clients
+baseline, in pairs of equal seeds. [Chapter 8](../notebooks/08_results) explains all of them, and says what few seeds
+cannot show. Where there is one seed there is no interval. MB sent is all that clients
 and server send in all rounds.
 """
 FIRST = (
@@ -30,7 +30,7 @@ FIRST = (
     "every_method",
 )
 """Sweeps that come first on the page, in this order; the others follow by name."""
-COLUMNS = {"accuracy": "interval", "macro_f1": None, "gain": "gain_interval", "p": None}
+COLUMNS = {"accuracy": "interval", "macro_f1": None, "gain": "gain_interval"}
 COSTS = {"megabytes": "MB sent", "rounds_to_target": "rounds to target", "megabytes_to_target": "MB to target"}
 
 
@@ -100,8 +100,7 @@ def _numbers(content: pd.DataFrame) -> pd.DataFrame:
     for name, half in COLUMNS.items():
         if name in content and content[name].notna().any():
             halves = content[half] if half else [None] * len(content)
-            digits = 4 if name == "p" else 3
-            cells = [_number(x, digits, h) for x, h in zip(content[name], halves, strict=True)]
+            cells = [_number(x, 3, h) for x, h in zip(content[name], halves, strict=True)]
             made[name.replace("macro_f1", "macro-F1")] = cells
     made |= {title: content[name].map(lambda x: _number(x, 0)) for name, title in COSTS.items() if name in content}
     made |= {"chosen on dev": content["chosen"].map(_plain), "seeds": content["seeds"].map(_plain)}
