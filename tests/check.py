@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Files go to the worker that is free, in the order of collection: the longest come first, so that both end together.
 TWO = ["--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
-LONG = ("07", "05", "06", "02", "03", "12")  # chapters that take minutes, the longest first
+LONG = ("07", "05", "12", "06", "02", "03", "13")  # chapters that take minutes, the longest first
 NOTEBOOKS = sorted(
     (path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob("*.ipynb")),
     key=lambda name: (LONG.index(name[10:12]) if name[10:12] in LONG else len(LONG), name),

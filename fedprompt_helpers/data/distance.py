@@ -52,7 +52,7 @@ def mean_distance(language: str, others: Sequence[str], kind: str = "typology") 
 
 
 def weights_by_distance(groups: Sequence[Sequence[str]], examples: Sequence[int], scale: float) -> np.ndarray:
-    r"""Give the weights with which each client averages all clients (chapter 12): float64, each row adds up to 1.
+    r"""Give the weights with which each client averages all clients (chapter 13): float64, each row adds up to 1.
 
     Client k gives client j, with :math:`n_j` training `examples`, the weight :math:`n_j \exp(-d_{kj} / s)`, divided by
     the sum over j. :math:`d_{kj}` is the mean URIEL distance of their languages, `groups`. A large scale s leaves the
