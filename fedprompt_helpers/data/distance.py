@@ -1,4 +1,4 @@
-"""How far two languages are from each other, by the URIEL typological database (Littell et al. 2017; chapter 9).
+"""How far two languages are from each other, by the URIEL typological database (Littell et al. 2017; chapter 10).
 
 The vectors come from the installed package lang2vec 1.1.2 (data: CC BY-SA 4.0). Its arrays are read directly: its code
 imports a module that current Python environments no longer have.
