@@ -9,8 +9,8 @@ def mark(yours: object, right: object, within: float = 0.0, hint: str = "") -> N
     Parameters
     ----------
     yours
-        What the reader wrote: a number, a text, or anything that can be compared, also from NumPy or PyTorch; ``...`` if
-        nothing yet.
+        What the reader wrote: a number, a text, or anything that can be compared, also from NumPy or
+        PyTorch; ``...`` if nothing yet.
     right
         The answer. A mapping, list or tuple of answers is marked part by part.
     within
