@@ -141,7 +141,7 @@ def test_rows_of_a_figure_and_of_the_page_say_which_point_of_the_grid_they_are(s
     plt.close(ax.figure)
     assert names == ["alone", "together (local epochs 1)", "together (local epochs 2)"]
     page = write_page(tmp_path / "page.md", [sweep], swept / "records.jsonl").read_text("utf-8")
-    assert [line.count("|") for line in page.splitlines() if line.startswith("| together | 2 |")] == [12, 5]
+    assert [line.count("|") for line in page.splitlines() if line.startswith("| together | 2 |")] == [11, 5]
     assert "## Does the command work?" in page and "Baseline of the gains: alone" in page
 
 
