@@ -30,8 +30,9 @@ def scores(sweep: Sweep, records: Store | str | Path) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns ``label``, the sweep's grid fields, ``chosen`` (what was chosen on dev), ``seed``, ``language``,
-        ``accuracy``, ``macro_f1``, ``majority``, ``dev_accuracy`` and the run's costs; see ``costs``.
+        Columns ``label``, the sweep's grid fields, ``chosen`` (what was chosen on dev), ``seed``, ``run`` (the
+        record's name), ``language``, ``accuracy``, ``macro_f1``, ``majority``, ``dev_accuracy`` and the run's costs;
+        see ``costs``.
 
     Raises
     ------
@@ -46,7 +47,8 @@ def scores(sweep: Sweep, records: Store | str | Path) -> pd.DataFrame:
                 continue
             chosen = ", ".join(f"{name} {config.flat()[name]:g}" for name in fields[setting.label])
             shared = {"label": setting.label, **{name: _plain(value) for name, value in setting.point.items()}}
-            shared |= {"chosen": chosen, "seed": config.seed, "dev_accuracy": dev_accuracy(record)}
+            shared |= {"chosen": chosen, "seed": config.seed, "run": record["name"]}
+            shared |= {"dev_accuracy": dev_accuracy(record)}
             shared |= costs(record, sweep.target)
             for language in record["test"]:
                 test = record["test"][language]

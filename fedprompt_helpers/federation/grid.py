@@ -76,7 +76,7 @@ def _answer_until_closed(connection, inherited, app: Any) -> None:
     outside_a_run()
 
     def send(*pair: Any) -> None:
-        connection.send_bytes(cloudpickle.dumps(pair))  # the arrays are memory views: pickle refuses them
+        connection.send_bytes(cloudpickle.dumps(pair))  # to our own child alone; pickle refuses memory views
 
     _say = functools.partial(send, None)
     with suppress(EOFError, OSError):
