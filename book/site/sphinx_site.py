@@ -9,11 +9,16 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
+from textwrap import shorten
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
+from book.site.code_links import link_names
+from book.site.language_marks import mark_languages
+from book.site.progress import Progress, add_progress
 from book.site.tables import mend_tables
 from book.site.vendor import NotVendored, vendored
 
@@ -31,6 +36,9 @@ MATHJAX_FILES = [
 
 COLAB_BRANCH = "colab"
 """Where the publishing workflow puts the chapters with a first cell that installs the package on Google Colab."""
+
+DESCRIPTION = 160
+"""Characters that search engines show of a description."""
 
 MENDS = {
     r'(<summary) aria-label="Toggle hidden content"': r"\1",
@@ -77,9 +85,14 @@ def setup(app):
     app.add_directive("live-federation", LiveFederation)
     app.connect("config-inited", use_vendored_mathjax)
     app.connect("html-page-context", leave_thebe_out, priority=600)
+    app.add_directive("progress", Progress)
+    app.connect("html-page-context", add_progress)
+    app.connect("html-page-context", describe)
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", mend_names)
     app.connect("build-finished", mend_tables)
+    app.connect("build-finished", mark_languages)
+    app.connect("build-finished", link_names)
     app.connect("build-finished", keep_icons_in_use)
     if text := os.environ.get("BOOK_REPOSITORY"):
         repository = Repository.parse(text)
@@ -133,6 +146,16 @@ def leave_thebe_out(app, pagename, templatename, context, doctree) -> None:
     """Leave out the scripts for cells that run in the page: they would come from a content network."""
     for kind in ("script_files", "css_files"):
         context[kind] = [file for file in context[kind] if "thebe" not in str(file)]
+
+
+def describe(app, pagename, templatename, context, doctree) -> None:
+    """Give a page its first sentences as what a search engine shows under its title."""
+    if doctree is None or "sphinxext.opengraph" in app.extensions:  # which describes pages itself
+        return
+    first = next(iter(doctree.findall(nodes.paragraph)), nodes.paragraph())
+    words = "".join(part.astext() for part in first.findall(nodes.Text) if not isinstance(part.parent, nodes.raw))
+    told = shorten(" ".join(words.split()), DESCRIPTION, placeholder=" …")
+    context["metatags"] = f'{context.get("metatags", "")}<meta name="description" content="{escape(told)}">'
 
 
 def mend_names(app, exception) -> None:
