@@ -69,7 +69,11 @@ class Targets(HTMLParser):
 
 
 def test_every_internal_link_leads_somewhere(built):
-    found = {page.resolve(): Targets(page.read_text()) for page in built.rglob("*.html") if "_static" not in page.parts}
+    found = {
+        page.resolve(): Targets(page.read_text())
+        for page in built.rglob("*.html")
+        if not {"_static", "slides"} & {*page.parts}
+    }
     assert len(found) > len(chapters())
     checked, broken = 0, []
     for page, targets in found.items():
@@ -212,3 +216,12 @@ def test_every_page_says_what_it_is_about(built):
     for name in [*chapters(), "book/intro", "book/command_line"]:
         (said,) = re.findall('<meta name="description" content="([^"]*)"', (built / f"{name}.html").read_text())
         assert 40 < len(said) <= 160, name
+
+
+def test_slides_lie_beside_the_pages_and_chapters_lead_to_them(built):
+    if not (built / "vendor/mathjax").is_dir():
+        pytest.skip("slides need what npm brings")
+    for name in some_chapters():
+        (address,) = re.findall(r'href="(\.\./slides/[^"]+)"', (built / f"{name}.html").read_text())
+        assert (built / "notebooks" / address).resolve().is_file()
+    assert 'href="../slides/index.html"' in (built / "book/instructors.html").read_text()

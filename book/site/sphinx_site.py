@@ -19,20 +19,9 @@ from docutils.parsers.rst import Directive
 from book.site.code_links import link_names
 from book.site.language_marks import mark_languages
 from book.site.progress import Progress, add_progress
+from book.site.slides import write_slides
 from book.site.tables import mend_tables
-from book.site.vendor import NotVendored, vendored
-
-MATHJAX = "tex-chtml.js"
-"""The one script that a page with formulas loads; it finds fonts and TeX extensions beside it."""
-
-MATHJAX_FILES = [
-    MATHJAX,
-    "output/chtml/fonts/woff-v2/*.woff",
-    "input/tex/extensions/*.js",
-    "a11y/*.js",
-    "sre/mathmaps/base.json",
-    "sre/mathmaps/en.json",
-]
+from book.site.vendor import MATHJAX, NotVendored, put_mathjax, vendored
 
 COLAB_BRANCH = "colab"
 """Where the publishing workflow puts the chapters with a first cell that installs the package on Google Colab."""
@@ -88,6 +77,9 @@ def setup(app):
     app.add_directive("progress", Progress)
     app.connect("html-page-context", add_progress)
     app.connect("html-page-context", describe)
+    if has_slides():
+        app.connect("html-page-context", lead_to_slides, priority=600)
+        app.connect("build-finished", add_slides)
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", mend_names)
     app.connect("build-finished", mend_tables)
@@ -133,13 +125,34 @@ def copy_mathjax(app, exception) -> None:
         put_mathjax(Path(app.outdir) / "vendor/mathjax")
 
 
-def put_mathjax(target: Path) -> None:
-    """Copy what pages load of MathJax: the package holds 24 MB, most of it for other uses."""
-    package = vendored("mathjax")
-    for source in [package / "LICENSE", *(file for glob in MATHJAX_FILES for file in (package / "es5").glob(glob))]:
-        file = target / source.relative_to(package).as_posix().removeprefix("es5/")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(source.read_bytes())
+def has_slides() -> bool:
+    """Say whether slides can be made here: they need reveal.js and MathJax beside them."""
+    try:
+        return bool(vendored("reveal.js") and vendored("mathjax"))
+    except NotVendored:
+        return False
+
+
+def lead_to_slides(app, pagename, templatename, context, doctree) -> None:
+    """Put a chapter's slides among what can be downloaded of it, and all of them on the instructors' page."""
+    if pagename.startswith("notebooks/") or pagename == "book/instructors":
+        entry = {
+            "type": "link",
+            "url": f"../slides/{'index' if pagename == 'book/instructors' else Path(pagename).name}.html",
+            "text": "Slides",
+            "label": "slides-button",
+            "tooltip": "Slides for teaching",
+            "icon": "fas fa-person-chalkboard",
+        }
+        for group in context["header_buttons"]:
+            if group.get("label") == "download-buttons":
+                group["buttons"].append(entry)
+
+
+def add_slides(app, exception) -> None:
+    """Make the slides of every chapter beside the pages."""
+    if not exception and app.builder.format == "html":
+        write_slides([], Path(app.outdir) / "slides")
 
 
 def leave_thebe_out(app, pagename, templatename, context, doctree) -> None:
