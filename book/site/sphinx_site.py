@@ -19,6 +19,7 @@ from docutils.parsers.rst import Directive
 from book.site.code_links import link_names
 from book.site.language_marks import mark_languages
 from book.site.progress import Progress, add_progress
+from book.site.questions import OutcomeMap, add_questions
 from book.site.slides import write_slides
 from book.site.tables import mend_tables
 from book.site.vendor import MATHJAX, NotVendored, put_mathjax, vendored
@@ -75,6 +76,8 @@ def setup(app):
     app.connect("config-inited", use_vendored_mathjax)
     app.connect("html-page-context", leave_thebe_out, priority=600)
     app.add_directive("progress", Progress)
+    app.add_directive("outcome-map", OutcomeMap)
+    app.connect("html-page-context", add_questions)  # before the box of what is done
     app.connect("html-page-context", add_progress)
     app.connect("html-page-context", describe)
     if has_slides():
