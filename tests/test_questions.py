@@ -26,7 +26,8 @@ def test_every_chapter_has_questions():
 def test_every_outcome_has_its_section_and_something_that_asks_for_it(name):
     text = (ROOT / f"notebooks/{name}.md").read_text(encoding="utf-8")
     headings = re.findall(r"^#{2,3} (.+)$", text, re.M)
-    exercises = {int(number) for number in re.findall(r"^### (\d+)\. ", text.split("## Exercises")[1], re.M)}
+    exercised = text.split("## Exercises")[1].split("## Quiz")[0]
+    exercises = {int(number) for number in re.findall(r"^(?:### |\*\*)(\d+)\. ", exercised, re.M)}
     found = bank(name)
     assert len(found.outcomes) == len(outcomes(f"notebooks/{name}"))
     asked = {question.outcome for question in found.questions}
