@@ -6,7 +6,7 @@ import pandas as pd
 
 from .config import RunConfig
 from .data.corpora import SPLITS
-from .data.readers import fold
+from .data.tables import fold
 from .data.tasks import Task, load
 
 
