@@ -536,15 +536,15 @@ def test_masakhanews_in_the_form_of_the_hub(tmp_path, hub_cache):
 @pytest.mark.parametrize(
     ("data", "names", "message"),
     [
-        (lingala((607, 87, 175)), TOPICS, "configuration 'lin'.*, train: found 607 rows, expected 608"),
-        (lingala((608, 87, 174)), TOPICS, "test: found 174 rows, expected 175"),
-        (lingala(), (*TOPICS[:-1], "weather"), "train: found the label 'weather', expected one of business"),
-        (lingala(shift=-1), TOPICS, "train: found the label ''"),
-        ({"train": lingala()["train"]}, TOPICS, "validation: found the splits train, expected this one"),
+        (lingala((607, 87, 175)), TOPICS, "configuration 'lin'.*, train: found 607 rows of .*; expected 608 rows"),
+        (lingala((608, 87, 174)), TOPICS, "test: found 174 rows of .*; expected 175 rows"),
+        (lingala(), (*TOPICS[:-1], "weather"), "train: found 608 .*, labels \\['weather'\\]; expected .*'business'"),
+        (lingala(shift=-1), TOPICS, "train: found 608 .*, labels \\[''\\]; expected"),
+        ({"train": lingala()["train"]}, TOPICS, "validation: found 0 rows of nothing, .*expected 87 rows"),
         (
             {split: {k: v for k, v in rows.items() if k != "text"} for split, rows in lingala().items()},
             TOPICS,
-            "train: found the columns label, headline, expected also text",
+            "train: found 608 rows of label, headline, .*rows of headline, text, label",
         ),
     ],
 )
@@ -594,7 +594,7 @@ def test_xnli_in_the_form_of_the_hub(tmp_path, hub_cache):
     folder = hub_folder(tmp_path / "hub", "sw", dict.fromkeys(("train", "validation", "test"), rows), names=names)
     _, splits = load_hub("xnli", "sw", hub=folder, rows={"sw": (3, 3, 3)})
     assert splits["test"] == {"text": rows["premise"], "text_pair": rows["hypothesis"], "label": names}
-    with pytest.raises(FedPromptError, match="train: found 3 rows, expected 392,702"):
+    with pytest.raises(FedPromptError, match=r"train: found 3 rows of .*expected 392,702 rows"):
         load_hub("xnli", "sw", hub=folder)
 
 

@@ -4,7 +4,7 @@ import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
-from itertools import cycle
+from itertools import cycle, zip_longest
 from typing import NamedTuple
 
 import xxhash
@@ -196,24 +196,21 @@ def _order(corpus: Corpus, language: str, train: Columns, draw: Draw, dev: Colum
     (MasakhaNEWS's files of 50 a class) with the class shares of the official dev split, until a class has no more.
     Those splits are stratified: where the whole training file is there, its shares and dev's differ by 0.01 at most.
     """
-    labels = train["label"]
+    labels, places = train["label"], defaultdict(list)
+    for i, label in enumerate(labels):
+        places[label].append(i)
     if dev is None or draw.asked.draw == "balanced":
-        rng, rank, turn = draw.rng(corpus.task, language, "classes"), Counter(), []
-        for label in labels:
-            turn.append(rank[label])
-            rank[label] += 1
-        place = {label: number for number, label in enumerate(rng.sample(sorted(rank), len(rank)))}
-        return sorted(range(len(labels)), key=lambda i: (turn[i], place[labels[i]]))
+        classes = draw.rng(corpus.task, language, "classes").sample(sorted(places), len(places))
+        return [i for turn in zip_longest(*(places[label] for label in classes)) for i in turn if i is not None]
     if not _is_excerpt(corpus, language, labels):
         return list(range(len(labels)))
     size, official = corpus.rows[language][0], Counter(dev["label"])
     whole = [x for x, n in sorted(official.items()) for _ in range(round(size * n / official.total()))]
-    left = {label: [i for i, each in enumerate(labels) if each == label][::-1] for label in set(labels)}
-    order = []
+    order, left = [], {label: iter(rows) for label, rows in places.items()}
     for label in draw.rng(corpus.task, language, "shares").sample(whole, len(whole)):
-        if not left.get(label):
+        if (row := next(left.get(label, iter(())), None)) is None:
             break
-        order.append(left[label].pop())
+        order.append(row)
     return order
 
 

@@ -116,7 +116,7 @@ def _read(corpus: Corpus, folder: Path, language: str, only_tested: bool) -> dic
 
 def download(corpus: Corpus, language: str) -> dict[str, Columns]:
     """Load one language from the hub, where ``corpus.hub`` may also be a folder on disk, and check it."""
-    from datasets import load_dataset
+    from datasets import Dataset, load_dataset
 
     config = corpus.config.format(language=language)
     source = f"{corpus.hub} (configuration {config!r})"
@@ -127,23 +127,19 @@ def download(corpus: Corpus, language: str) -> dict[str, Columns]:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         fault = f"cannot load {source} from the Hugging Face hub ({reason}); go online, or {way_out}"
         raise FedPromptError(fault) from error
-
-    def differs(found: str, expected: str) -> FedPromptError:
-        what = f"found {found}, expected {expected}; it is not the corpus that this task means: {way_out}"
-        return FedPromptError(f"{source}, {name}: {what}")
-
     splits = {}
     for number, split in enumerate(corpus.reads):
         name = corpus.dev.format(language=language) if split == "dev" else split
-        if name not in data:
-            raise differs(f"the splits {', '.join(map(str, data))}", "this one")
-        rows = data[name]
-        if missing := [column for column in corpus.hub_columns.values() if column not in rows.column_names]:
-            raise differs(f"the columns {', '.join(rows.column_names)}", f"also {', '.join(missing)}")
-        if (expected := corpus.rows[language]) and len(rows) != expected[number]:
-            raise differs(f"{len(rows):,} rows", f"{expected[number]:,}")
-        columns = {ours: values_of(rows, theirs) for ours, theirs in corpus.hub_columns.items()}
-        splits[split] = {name: [(value or "").strip() for value in values] for name, values in columns.items()}
-        if unknown := set(splits[split]["label"]) - set(corpus.labels):
-            raise differs(f"the label {min(unknown)!r}", f"one of {', '.join(corpus.labels)}")
+        rows = data.get(name, Dataset.from_dict({}))
+        columns = {ours: values_of(rows, x) for ours, x in corpus.hub_columns.items() if x in rows.column_names}
+        splits[split] = {ours: [(value or "").strip() for value in values] for ours, values in columns.items()}
+        size = corpus.rows[language][number] if corpus.rows[language] else len(rows)
+        odd = sorted({*splits[split].get("label", ())} - {*corpus.labels})
+        if len(rows) != size or columns.keys() != corpus.hub_columns.keys() or odd:
+            found = (
+                f"found {len(rows):,} rows of {', '.join(rows.column_names) or 'nothing'}, labels {odd[:3] or 'known'}"
+            )
+            wanted = f"expected {size:,} rows of {', '.join(corpus.hub_columns.values())}, labels {list(corpus.labels)}"
+            what = f"{found}; {wanted}; it is not the corpus that this task means: {way_out}"
+            raise FedPromptError(f"{source}, {name}: {what}")
     return splits

@@ -77,21 +77,19 @@ def load_task(
     Parameters
     ----------
     name : str
-        One of ``CORPORA``; ``corpora.toml`` says what files of a local mirror are like; ``"own"`` are tables of yours.
-        What is missing of train and dev is split off the other with the same mix of labels, and a note says so.
+        One of ``CORPORA``; ``"own"`` are tables of yours. What is missing of train and dev is split off the other with
+        the same mix of labels, and a note says so.
     languages, unseen : iterable of str
         Language codes, all that the task has if left out; and those that are only tested, without train and dev.
     seed : int
         Draws the training examples and their order, and the split where the corpus has none of its own.
-    label_budget : int or sequence of int, optional
-        Labels a language in all, or of each language; a share of them, `dev_share`, is its dev split, the others train.
-        Texts that are in dev or test too are not drawn. A smaller budget is a part of a larger one.
-    draw : str
-        How a budget is spent. ``"natural"``: at random, so that classes have the shares of the corpus; ``"balanced"``:
-        by class in turn.
+    label_budget, dev_share, draw : int or sequence of int, float, str
+        Labels a language in all, or of each language; a share of them is its dev split, the others train. Texts that
+        are in dev or test too are not drawn. ``"natural"``: at random, so that classes have the shares of the corpus;
+        ``"balanced"``: by class in turn. A smaller budget is a part of a larger one.
     train_size, dev_size : int, optional
-        Without a budget, at most so many examples a language of the corpus's own splits: of train drawn by class in
-        turn, a smaller set being a part of a larger one with the same seed; of dev at random.
+        Without a budget, at most so many examples a language of the corpus's own splits: of train by class in turn, a
+        smaller set being a part of a larger one with the same seed; of dev at random.
     data_dir : path, optional
         Folder of the task's files, or of several tasks' files in folders of their own. Left out, it is the
         environment variable FEDPROMPT_DATA, and without that the Hugging Face hub.
