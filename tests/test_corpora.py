@@ -304,7 +304,7 @@ HEAD = "text\tlabel\n"
         (
             "train",
             HEAD + 'a\tgood\n"He said\nand" no\tbad\n',
-            "row 3: a field begins with a quotation mark .*; write quotes inside it twice",
+            "row 3: a field begins with a quotation mark .*; write the quotes inside it twice",
         ),
         (
             "train",

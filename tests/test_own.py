@@ -234,6 +234,13 @@ REFUSED = {
     ),
     "a column that is not there": ("train.tsv", GOOD, {"columns": "text=txt"}, "'txt'; nearest: text"),
     "no JSON": ("train.jsonl", '{"text": "a", "label": "b"}\n{"text"\n', {}, "row 2: no JSON .*expected one object a"),
+    "separators alone": ("train.csv", ",,\n,,\n", {}, "row 1: no column 'text'; found nothing"),
+    "a list in a later line": (
+        "train.jsonl",
+        '{"text": "a", "label": "b"}\n[]\n',
+        {},
+        "row 2: no object; found '\\[\\]'",
+    ),
     "no object": ("train.jsonl", '["a", "b"]\n', {}, "row 1: no object; found .* expected one a line"),
     "a list for a text": (
         "train.jsonl",

@@ -5,11 +5,10 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from itertools import cycle, zip_longest
-from typing import NamedTuple
 
 import xxhash
 
-from ..config import Data, RunConfig
+from ..config import RunConfig
 from ..errors import FedPromptError
 from .corpora import SPLITS, Corpus
 from .tables import Columns, take, text_keys
@@ -20,16 +19,9 @@ WELLER = (8_000, 1_000)  # Weller et al. (2022): training and dev rows of each X
 WELLER_ROWS = 10_000
 
 
-class Draw(NamedTuple):
-    """How many labels of a language are used, and which; see ``load_task``."""
-
-    seed: int
-    asked: Data
-    label_budget: int | None
-
-    def rng(self, *words: str) -> random.Random:
-        """Give the random numbers of one purpose, which no other purpose and no other language shares."""
-        return random.Random("-".join([words[0], str(self.seed), *words[1:]]))
+def rng(seed: int, purpose: str, *words: str) -> random.Random:
+    """Give the random numbers of one purpose, which no other purpose and no other language shares."""
+    return random.Random("-".join([purpose, str(seed), *words]))
 
 
 def digest(language: str, splits: dict[str, Columns]) -> str:
@@ -43,13 +35,13 @@ def drawn(
     """Complete the splits of one language and keep what is drawn; return also which labels it has, and what to know."""
     data, notes, whole = config.data, [], corpus.rows.get(language)
     only_tested, field = language in data.unseen, data.text_field or next(iter(corpus.fields), None)
-    draw = Draw(config.seed, data, dict(zip(data.languages, cycle(data.label_budget or (None,)))).get(language))
+    budgets = dict(zip(data.languages, cycle(data.label_budget or (None,))))
     if whole and not only_tested and whole != tuple(len(splits.get(x, {"label": ()})["label"]) for x in corpus.reads):
         listed = ", ".join(f"{size:,} {split}" for split, size in zip(corpus.reads, whole, strict=True))
         notes = [f"the whole corpus has {listed} rows"]
     if only_tested and "test" in splits:  # then nothing is split off
         splits |= dict.fromkeys(("train", "dev"), splits["test"])
-    notes += complete(corpus, language, splits, draw)
+    notes += complete(corpus, language, splits, config.seed)
     if field:
         for split, columns in splits.items():
             cells = zip(*(columns[name] for name in corpus.fields[field]), strict=True)
@@ -59,7 +51,7 @@ def drawn(
         notes, seen = [*notes, "only tested"], set(splits["test"]["label"])
         splits |= dict.fromkeys(("train", "dev"), take(splits["test"], []))
     else:
-        notes += [*remarks(splits, labels), *choose(corpus, language, splits, draw)]
+        notes += [*remarks(splits, labels), *choose(corpus, config, language, splits, budgets.get(language))]
     if corpus.task == "own" and (tested := len(splits["test"]["label"])) < FEW:
         notes.append(f"each of {tested} test examples is {100 / tested:.0f} points; compare nothing on so few")
     return splits, tuple(label for label in labels if label in seen), notes
@@ -85,7 +77,7 @@ def remarks(splits: dict[str, Columns], labels: Sequence[str]) -> list[str]:
     return notes
 
 
-def complete(corpus: Corpus, language: str, splits: dict[str, Columns], draw: Draw) -> list[str]:
+def complete(corpus: Corpus, language: str, splits: dict[str, Columns], seed: int) -> list[str]:
     """Split off what is missing of train, dev and test, and say so.
 
     Where rows of one number translate one another, they go to the same part in every language.
@@ -106,10 +98,10 @@ def complete(corpus: Corpus, language: str, splits: dict[str, Columns], draw: Dr
     keys: Sequence[Hashable] = text_keys(
         columns, ["text"] if "text_pair" in columns else sorted({*columns} - {"label"})
     )
-    rng = draw.rng(corpus.task, language, "split")
+    numbers = rng(seed, corpus.task, language, "split")
     if corpus.parallel:
-        keys, rng = [row // corpus.parallel for row in range(size)], draw.rng(corpus.task, "split")
-    for split, rows in zip(targets, deal(language, keys, columns["label"], sizes, rng), strict=True):
+        keys, numbers = [row // corpus.parallel for row in range(size)], rng(seed, corpus.task, "split")
+    for split, rows in zip(targets, deal(language, keys, columns["label"], sizes, numbers), strict=True):
         splits[split] = take(columns, rows)
     shares = ", ".join(f"{len(splits[split]['label']):,} {split}" for split in targets)
     return [f"the {size:,} rows of the {source} file are split, {why}: {shares}, by seed and label"]
@@ -144,44 +136,46 @@ def deal(
     return parts
 
 
-def choose(corpus: Corpus, language: str, splits: dict[str, Columns], draw: Draw) -> list[str]:
+def choose(
+    corpus: Corpus, config: RunConfig, language: str, splits: dict[str, Columns], label_budget: int | None
+) -> list[str]:
     """Keep the training and dev rows that are drawn, in drawn order; say what was left out for another reason.
 
     A label budget is spent on training rows alone, a share of it for dev; where rows translate one another, the dev
     labels are drawn from the dev split, so that no language trains on what another is tuned on.
     """
-    shuffled = draw.rng(corpus.task, language, "order").sample(range(n := len(splits["train"]["label"])), n)
+    shuffled = rng(config.seed, corpus.task, language, "order").sample(range(n := len(splits["train"]["label"])), n)
     train, dev, n_dev = take(splits["train"], shuffled), splits["dev"], len(splits["dev"]["label"])
-    if draw.label_budget is None:
-        splits["train"] = take(train, _order(corpus, language, train, draw)[: draw.asked.train_size])
-        if (size := draw.asked.dev_size) and size < n_dev:
-            splits["dev"] = take(dev, sorted(draw.rng(corpus.task, language, "dev").sample(range(n_dev), size)))
+    if label_budget is None:
+        splits["train"] = take(train, _order(corpus, config, language, train)[: config.data.train_size])
+        if (size := config.data.dev_size) and size < n_dev:
+            splits["dev"] = take(dev, sorted(rng(config.seed, corpus.task, language, "dev").sample(range(n_dev), size)))
         return []
     known, fresh = {*text_keys(dev), *text_keys(splits["test"])}, {}
     for row, key in enumerate(text_keys(train)):
         if key not in known:
             fresh.setdefault(key, row)
     repeats = n - len(fresh)
-    pool, budget, share = take(train, list(fresh.values())), draw.label_budget, draw.asked.dev_share
-    order, for_dev = _order(corpus, language, pool, draw, dev), int(budget * share)
+    pool, budget, share = take(train, list(fresh.values())), label_budget, config.data.dev_share
+    order, for_dev = _order(corpus, config, language, pool, dev), int(budget * share)
     if corpus.parallel:
         budget -= for_dev
         if for_dev > n_dev:
             what = f"{language}: {for_dev} dev labels of the budget are asked for, but the dev split has {n_dev}"
             raise FedPromptError(f"{what}; lower label_budget or dev_share")
     if len(order) < budget:
-        what = f"{language}: a label budget of {draw.label_budget} is asked for, but {len(order)} can be drawn"
+        what = f"{language}: a label budget of {label_budget} is asked for, but {len(order)} can be drawn"
         balanced = _is_excerpt(corpus, language, train["label"])
         why = " with the corpus's own class shares from this class-balanced excerpt" if balanced else ""
         step = "add training rows" if corpus.task == "own" else "name a folder with the whole training file"
         raise FedPromptError(f"{what}{why}; lower label_budget (--label-budget) or leave it out, or {step}")
     order = order[:budget]
     if corpus.parallel:
-        at = draw.rng(corpus.task, language, "dev").sample(range(n_dev), for_dev)
+        at = rng(config.seed, corpus.task, language, "dev").sample(range(n_dev), for_dev)
         splits |= {"train": take(pool, order), "dev": take(dev, at)}
     else:
-        if draw.asked.draw == "balanced":
-            draw.rng(corpus.task, language, "quarter").shuffle(order)
+        if config.data.draw == "balanced":
+            rng(config.seed, corpus.task, language, "quarter").shuffle(order)
         parts: dict[str, list[int]] = {"train": [], "dev": []}
         for i, row in enumerate(order):  # by default every fourth is dev
             parts["dev" if int((i + 1) * share) > int(i * share) else "train"].append(row)
@@ -189,7 +183,7 @@ def choose(corpus: Corpus, language: str, splits: dict[str, Columns], draw: Draw
     return [f"{repeats:,} training texts are in dev or test too, or come twice, and are left out"] if repeats else []
 
 
-def _order(corpus: Corpus, language: str, train: Columns, draw: Draw, dev: Columns | None = None) -> list[int]:
+def _order(corpus: Corpus, config: RunConfig, language: str, train: Columns, dev: Columns | None = None) -> list[int]:
     """Return training rows, which are shuffled, in the order in which they are drawn.
 
     Without a budget, and ``"balanced"``: by class in turn. ``"natural"``: as they come; from a class-balanced excerpt
@@ -199,15 +193,15 @@ def _order(corpus: Corpus, language: str, train: Columns, draw: Draw, dev: Colum
     labels, places = train["label"], defaultdict(list)
     for i, label in enumerate(labels):
         places[label].append(i)
-    if dev is None or draw.asked.draw == "balanced":
-        classes = draw.rng(corpus.task, language, "classes").sample(sorted(places), len(places))
+    if dev is None or config.data.draw == "balanced":
+        classes = rng(config.seed, corpus.task, language, "classes").sample(sorted(places), len(places))
         return [i for turn in zip_longest(*(places[label] for label in classes)) for i in turn if i is not None]
     if not _is_excerpt(corpus, language, labels):
         return list(range(len(labels)))
     size, official = corpus.rows[language][0], Counter(dev["label"])
     whole = [x for x, n in sorted(official.items()) for _ in range(round(size * n / official.total()))]
     order, left = [], {label: iter(rows) for label, rows in places.items()}
-    for label in draw.rng(corpus.task, language, "shares").sample(whole, len(whole)):
+    for label in rng(config.seed, corpus.task, language, "shares").sample(whole, len(whole)):
         if (row := next(left.get(label, iter(())), None)) is None:
             break
         order.append(row)

@@ -69,7 +69,7 @@ def opened(
         return Row(where, "row 1", "", {name: 1 for row in objects for name in row.cells}), iter(objects)
     mark, quoted = dialect(path, text, quotes, remarks)
     given = _records(where, text, mark, quoted)
-    first = Row(where, "row 1", "", dict(enumerate(header))) if header else next(given)
+    first = Row(where, "row 1", "", dict(enumerate(header))) if header else next(given, Row(where, "row 1", "", {}))
     names = [name.strip() for name in first.cells.values()]
     return first._replace(cells=Counter(names)), (_named(row, names, DELIMITERS[mark]) for row in given)
 
@@ -120,20 +120,21 @@ def _records(where: str, text: str, mark: str, quoted: bool) -> Iterator[Row]:
             place = f"row {number} (line {line})" if line != number else f"row {number}"
     except csv.Error as error:
         what = f"a field begins with a quotation mark that does not close at its end ({error})"
-        raise Row(where, place, "", {}).fault(
-            f"{what}; write quotes inside it twice, or give --quotes never"
-        ) from error
+        raise Row(where, place, "", {}).fault(f"{what}; write the quotes inside it twice") from error
 
 
 def _objects(where: str, text: str) -> Iterator[Row]:
     """Yield what stands on each line, or the parts of one list, as pandas writes it."""
-    for number, line in enumerate([text] if text.lstrip().startswith("[") else text.split("\n"), 1):
-        row = Row(where, f"row {number}", "", {})
+    listed = text.lstrip().startswith("[")
+    for number, line in enumerate([text] if listed else text.split("\n"), 1):
+        if not line.strip():
+            continue
         try:
-            given = json.loads(line) if line.strip() else []
+            given = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise row.fault(f"no JSON ({error}); found {line[:40]!r}; expected one object a line") from error
-        for at, cells in enumerate(given, 1) if isinstance(given, list) else [(number, given)]:
+            what = f"no JSON ({error}); found {line[:40]!r}; expected one object a line"
+            raise FedPromptError(f"{where}, row {number}: {what}") from error
+        for at, cells in enumerate(given, 1) if listed else [(number, given)]:
             row = Row(where, f"row {at}", "", cells)
             if not isinstance(cells, dict):
                 raise row.fault(f"no object; found {str(cells)[:40]!r}; expected one a line, with names and values")
@@ -149,7 +150,6 @@ def _from_disk(path: Path, where: str) -> tuple[Row, Iterator[Row]]:
     except Exception as error:  # of many kinds: a file that is missing, or of another version
         raise FedPromptError(f"{where} cannot be read ({error}); expected what datasets' save_to_disk wrote") from error
     parts = {"": saved} if isinstance(saved, Dataset) else {str(name): part for name, part in saved.items()}
-
     names = {name: 1 for part in parts.values() for name in part.column_names}
     return Row(where, "row 1", "", names), chain.from_iterable(_part(where, *part) for part in parts.items())
 
