@@ -34,72 +34,66 @@ COLUMNS, SPLITS = ("text", "text_pair", "label", "language", "split"), ("train",
 def check(config: Any, defaults: dict[str, Any]) -> None:
     """Check a ``config.RunConfig`` as a whole."""
     data, values = config.data, config.flat()
-    languages, partition = len(data.languages), data.partition
+    languages, partition, budget = len(data.languages), data.partition, data.label_budget or ()
     for option, known in (("columns", COLUMNS), ("split_names", SPLITS)):
         named(option, values[option], known)
-    if not languages:
-        raise FedPromptError("no language given; name at least one, for example --languages en,cy")
+    refuse(not languages, "no language given; name at least one, for example --languages en,cy")
     for name, times in Counter(data.languages + data.unseen).items():
-        if times > 1:
-            raise FedPromptError(f"language {name!r} is given twice; name each once")
+        refuse(times > 1, f"language {name!r} is given twice; name each once")
     for name, (other, where) in READ_WHERE.items():
         if values[name] != defaults[name] and values[other] not in where:
             why = f"{name} is {values[name]!r}, but the {other} is {values[other]!r}, which does not read it"
             raise FedPromptError(f"{why}; leave it out, or choose the {other} {' or '.join(where)}")
-    if data.label_budget is None and (data.draw, data.dev_share) != (defaults["draw"], defaults["dev_share"]):
-        raise FedPromptError("draw and dev_share say how a label budget is spent; give label_budget, or leave them out")
-    if data.label_budget and (data.train_size or data.dev_size):
-        raise FedPromptError("label_budget counts training and dev labels together; leave train_size and dev_size out")
-    if data.label_budget and len(data.label_budget) not in (1, languages):
-        found = f"label_budget has {len(data.label_budget)} numbers for {languages} languages"
-        raise FedPromptError(f"{found}; give one for all, or each language its own")
-    if not values["rounds"] and values["head_start"] == "random":
-        raise FedPromptError("rounds is 0, and nothing else would be learned; give rounds, or another head_start")
-    if partition == "language" and (data.clients or 0) % languages:
-        raise FedPromptError(
-            f"{data.clients} clients for {languages} languages: the partition by language gives each language one "
-            "client, or several each; leave --clients out, give a multiple, or choose another partition"
-        )
-    if partition in DIRICHLET and not data.alpha:
-        found = "left out" if data.alpha is None else data.alpha
-        need = "a Dirichlet partition needs a finite concentration above 0, for example 0.5"
-        raise FedPromptError(f"alpha (--alpha) is {found}; {need}")
+    spent = (data.draw, data.dev_share) != (defaults["draw"], defaults["dev_share"])
+    why = "draw and dev_share say how a label budget is spent; give label_budget, or leave them out"
+    refuse(spent and not budget, why)
+    why = "label_budget counts training and dev labels together; leave train_size and dev_size out"
+    refuse(budget and (data.train_size or data.dev_size), why)
+    why = (
+        f"label_budget has {len(budget)} numbers for {languages} languages; give one for all, or each language its own"
+    )
+    refuse(len(budget) not in (0, 1, languages), why)
+    why = "rounds is 0, and nothing else would be learned; give rounds, or another head_start"
+    refuse(not values["rounds"] and values["head_start"] == "random", why)
+    why = f"{data.clients} clients for {languages} languages: the partition by language gives each language one client"
+    why += ", or several each; leave --clients out, give a multiple, or choose another partition"
+    refuse(partition == "language" and (data.clients or 0) % languages, why)
+    why = f"alpha (--alpha) is {'left out' if data.alpha is None else data.alpha}; a Dirichlet partition needs"
+    refuse(partition in DIRICHLET and not data.alpha, f"{why} a finite concentration above 0, for example 0.5")
     if partition == "mapping":
         _check_mapping(data.mapping, data.languages)
-        if config.clients != len(data.mapping):
-            what = f"{config.clients} clients for {len(data.mapping)} groups"
-            raise FedPromptError(f"{what}: each group of the mapping is one client; leave clients out")
+        why = f"{config.clients} clients for {len(data.mapping)} groups: each group of the mapping is one client"
+        refuse(config.clients != len(data.mapping), f"{why}; leave clients out")
     own = [f"{name}='local'" for name in ("head", "prompt") if values[name] == "local"]
     by_distance = values["aggregation"] == "fedavg-distance"
     if not (by_distance or own or config.training.personal_epochs):
         return
-    if len(own) == 2 or (own == ["prompt='local'"] and values["method"] in ("head", "full")):
-        raise FedPromptError(f"{' and '.join(own)} leaves nothing to share; choose the setting local")
+    bare = own == ["prompt='local'"] and values["method"] in ("head", "full")
+    refuse(len(own) == 2 or bare, f"{' and '.join(own)} leaves nothing to share; choose the setting local")
     what = "aggregation='fedavg-distance'" if by_distance else own[0] if own else "personal_epochs"
-    if data.unseen:
-        raise FedPromptError(f"{what} with unseen languages: no client has a model of its own for them")
-    if values["setting"] == "federated" and not (config.natural and config.clients <= languages):
-        raise FedPromptError(
-            f"{what} needs each language at one client, or it is unclear whose model scores it; choose the partition "
-            "language or mapping, and one client a language at most"
-        )
-    if by_distance and (own or values["update_precision"] != "float32"):
-        raise FedPromptError(
-            f"{what} averages all that is trained, in float32; leave head, prompt and update_precision out"
-        )
+    refuse(data.unseen, f"{what} with unseen languages: no client has a model of its own for them; leave unseen out")
+    why = f"{what} needs each language at one client, or it is unclear whose model scores it; choose the partition"
+    shared = values["setting"] == "federated" and not (config.natural and config.clients <= languages)
+    refuse(shared, f"{why} language or mapping, and one client a language at most")
+    why = f"{what} averages all that is trained, in float32; leave head, prompt and update_precision out"
+    refuse(by_distance and (own or values["update_precision"] != "float32"), why)
+
+
+def refuse(wrong: object, why: str) -> None:
+    """Raise FedPromptError if something is wrong."""
+    if wrong:
+        raise FedPromptError(why)
 
 
 def _check_mapping(mapping: Sequence[Sequence[str]] | None, languages: Sequence[str]) -> None:
     """Check that a mapping of clients to languages names each language just once."""
-    if not mapping:
-        raise FedPromptError("the partition 'mapping' needs a mapping: for each client, the languages that it holds")
-    named = Counter(name for group in mapping for name in group)
-    for name in named:
+    refuse(not mapping, "the partition 'mapping' needs a mapping: for each client, the languages that it holds")
+    times = Counter(name for group in mapping or () for name in group)
+    for name in times:
         check_choice("language in the mapping", name, languages)
-    wrong = [name for name in languages if named[name] != 1]
-    if wrong or not all(mapping):
-        what = f"names {wrong[0]} {named[wrong[0]]} times" if wrong else "has a client without a language"
-        raise FedPromptError(f"the mapping {what}; name each language once, and at least one for each client")
+    for name in languages:
+        refuse(times[name] != 1, f"the mapping names {name} {times[name]} times; name each language once")
+    refuse(not all(mapping or ()), "the mapping has a client without a language; name at least one for each client")
 
 
 def named(option: str, given: str | None, known: Sequence[str]) -> dict[str, str]:

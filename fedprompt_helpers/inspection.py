@@ -6,7 +6,7 @@ import pandas as pd
 
 from .config import RunConfig
 from .data.corpora import SPLITS
-from .data.readers import fold
+from .data.tables import text_keys
 from .data.tasks import Task, load
 
 
@@ -35,20 +35,15 @@ def look(config: RunConfig) -> str:
 
 def shared(task: Task) -> list[str]:
     """Say which texts several languages have, where one tests on what another trains on, and where labels differ."""
-    seen: dict[tuple, dict[str, set]] = defaultdict(lambda: defaultdict(set))
-    trained, tested = defaultdict(set), defaultdict(set)
+    seen: dict[tuple, set[tuple[str, bool, int]]] = defaultdict(set)  # text: language, tested, label
     for language, splits in task.data.items():
         for split, rows in splits.items():
-            pairs = [rows[name][:] for name in ("text", "text_pair") if name in rows.column_names]
-            for label, *texts in zip(rows["label"][:], *pairs, strict=True):
-                key = tuple(map(fold, texts))
-                seen[key][language].add(label)
-                (tested if split == "test" else trained)[key].add(language)
-    common = [key for key, languages in seen.items() if len(languages) > 1]
-    leaked = [key for key in common if any(trained[key] - {language} for language in tested[key])]
-    odds = [key for key in common if len(set().union(*seen[key].values())) > 1]
-    if not common:
-        return []
+            keys = text_keys({name: rows[name][:] for name in rows.column_names})
+            for label, key in zip(rows["label"][:], keys, strict=True):
+                seen[key].add((language, split == "test", label))
+    common = [found for found in seen.values() if len({language for language, *_ in found}) > 1]
+    leaked = sum(any(a[1] and not b[1] and a[0] != b[0] for a in found for b in found) for found in common)
+    odd = sum(len({label for *_, label in found}) > 1 for found in common)
     said = f"{len(common):,} texts stand in more than one language"
-    said += f"; {len(leaked):,} of them are tested in one and trained on in another" if leaked else ""
-    return [said + (f"; {len(odds):,} have different labels" if odds else "")]
+    said += f"; {leaked:,} of them are tested in one and trained on in another" * (leaked > 0)
+    return [said + f"; {odd:,} have different labels" * (odd > 0)] if common else []

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fedprompt_helpers.data.distance import KINDS, language_distance, mean_distance
+from book.research.gains import mean_distance
+from fedprompt_helpers.data.distance import KINDS, language_distance
 from fedprompt_helpers.errors import FedPromptError
 
 

@@ -15,7 +15,6 @@ from fedprompt_helpers.config import TASKS
 from fedprompt_helpers.data.corpora import CORPORA, SPLITS
 from fedprompt_helpers.data.tasks import (
     available_languages,
-    check_text_field,
     load_task,
     majority_accuracy,
     task_labels,
@@ -173,17 +172,6 @@ def test_every_task_says_in_one_line_what_it_is():
     for source in CORPORA.values():
         assert 20 < len(source.about) < 110
         assert "\n" not in source.about
-
-
-def test_the_choice_of_text_is_checked_without_loading():
-    check_text_field("intents", None)
-    for name in ("masakhanews", "xglue-nc"):
-        for field in (None, *CORPORA[name].fields):
-            check_text_field(name, field)
-    with pytest.raises(FedPromptError, match=r"unknown text_field 'headlines'; .*headline"):
-        check_text_field("masakhanews", "headlines")
-    with pytest.raises(FedPromptError, match="unknown task 'news'"):
-        check_text_field("news", "text")
 
 
 def test_majority_accuracy_counts():

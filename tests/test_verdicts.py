@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from book.research import measures
+from book.research.gains import mean_distance
 from book.research.verdicts import verdicts
-from fedprompt_helpers.data.distance import mean_distance
 from fedprompt_helpers.errors import FedPromptError
 
 WOBBLE = np.tile([-0.01, 0.01], 5)  # ten seeds, mean zero

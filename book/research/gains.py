@@ -1,12 +1,14 @@
 """Who gains from federation: the gain of each language beside its distance to the others and its number of examples."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from fedprompt_helpers.config import DEFAULTS
-from fedprompt_helpers.data.distance import mean_distance
+from fedprompt_helpers.data.distance import language_distance
+from fedprompt_helpers.errors import FedPromptError
 
 from .results import CONFIDENCE, half_interval, scores
 from .store import Store
@@ -16,6 +18,14 @@ ALONE, TOGETHER = "local", "federated by language"
 """Labels of the two blocks that are compared, in every sweep that has both."""
 
 DRAWS = 1_000
+
+
+def mean_distance(language: str, others: Sequence[str], kind: str = "typology") -> float:
+    """Give the mean distance of a language to the others of a federation; itself, if listed, is left out."""
+    distances = [language_distance(language, other, kind) for other in others if other != language]
+    if not distances:
+        raise FedPromptError(f"no language to compare {language!r} with; name at least one other")
+    return float(np.mean(distances))
 
 
 def gains_table(sweeps: list[Sweep], records: Store | str | Path) -> pd.DataFrame:

@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from fedprompt_helpers.data.distance import mean_distance
-
 from .evidence import BUDGET, DRAWS, by_seed, interval
+from .gains import mean_distance
 from .transfer import best_teachers
 
 Frames = dict[str, pd.DataFrame]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import FedPromptError, check_choice
+from ..errors import check_choice
 
 KINDS = {
     "typology": ("feature_predictions.npz", ("S_", "P_", "INV_")),
@@ -41,14 +41,6 @@ def language_distance(one: str, other: str, kind: str = "typology") -> float:
     a, b = vectors[one], vectors[other]
     size = np.sqrt((a @ a) * (b @ b))
     return float(max(0.0, 1 - a @ b / size)) if size else 1.0  # an isolate such as Basque has no family to share
-
-
-def mean_distance(language: str, others: Sequence[str], kind: str = "typology") -> float:
-    """Give the mean distance of a language to the others of a federation; itself, if listed, is left out."""
-    distances = [language_distance(language, other, kind) for other in others if other != language]
-    if not distances:
-        raise FedPromptError(f"no language to compare {language!r} with; name at least one other")
-    return float(np.mean(distances))
 
 
 def weights_by_distance(groups: Sequence[Sequence[str]], examples: Sequence[int], scale: float) -> np.ndarray:

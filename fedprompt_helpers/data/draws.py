@@ -4,30 +4,24 @@ import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from itertools import cycle, zip_longest
 
 import xxhash
 
-from ..config import Data
+from ..config import RunConfig
 from ..errors import FedPromptError
 from .corpora import SPLITS, Corpus
-from .readers import Columns, fold, take, text_keys
+from .tables import Columns, take, text_keys
 
+FEW = 50  # test examples of own data
 DEV_SHARE = 0.2  # of the rows of a file that is split into train and dev
 WELLER = (8_000, 1_000)  # Weller et al. (2022): training and dev rows of each XGLUE dev file; the rest is the test set
 WELLER_ROWS = 10_000
 
 
-class Draw(NamedTuple):
-    """How many labels of a language are used, and which; see ``load_task``."""
-
-    seed: int
-    asked: Data
-    label_budget: int | None
-
-    def rng(self, *words: str) -> random.Random:
-        """Give the random numbers of one purpose, which no other purpose and no other language shares."""
-        return random.Random("-".join([words[0], str(self.seed), *words[1:]]))
+def rng(seed: int, purpose: str, *words: str) -> random.Random:
+    """Give the random numbers of one purpose, which no other purpose and no other language shares."""
+    return random.Random("-".join([purpose, str(seed), *words]))
 
 
 def digest(language: str, splits: dict[str, Columns]) -> str:
@@ -35,35 +29,82 @@ def digest(language: str, splits: dict[str, Columns]) -> str:
     return xxhash.xxh3_128_hexdigest(json.dumps([language, splits], sort_keys=True).encode())
 
 
-def complete(corpus: Corpus, language: str, splits: dict[str, Columns], draw: Draw) -> list[str]:
+def drawn(
+    corpus: Corpus, config: RunConfig, language: str, splits: dict[str, Columns], labels: Sequence[str]
+) -> tuple[dict[str, Columns], tuple[str, ...], list[str]]:
+    """Complete the splits of one language and keep what is drawn; return also which labels it has, and what to know."""
+    data, notes, whole = config.data, [], corpus.rows.get(language)
+    only_tested, field = language in data.unseen, data.text_field or next(iter(corpus.fields), None)
+    budgets = dict(zip(data.languages, cycle(data.label_budget or (None,))))
+    if whole and not only_tested and whole != tuple(len(splits.get(x, {"label": ()})["label"]) for x in corpus.reads):
+        listed = ", ".join(f"{size:,} {split}" for split, size in zip(corpus.reads, whole, strict=True))
+        notes = [f"the whole corpus has {listed} rows"]
+    if only_tested and "test" in splits:  # then nothing is split off
+        splits |= dict.fromkeys(("train", "dev"), splits["test"])
+    notes += complete(corpus, language, splits, config.seed)
+    if field:
+        for split, columns in splits.items():
+            cells = zip(*(columns[name] for name in corpus.fields[field]), strict=True)
+            splits[split] = {"text": [" ".join(filter(None, row)) for row in cells], "label": columns["label"]}
+    seen = {*splits["train"]["label"], *splits["dev"]["label"]}
+    if only_tested:
+        notes, seen = [*notes, "only tested"], set(splits["test"]["label"])
+        splits |= dict.fromkeys(("train", "dev"), take(splits["test"], []))
+    else:
+        notes += [*remarks(splits, labels), *choose(corpus, config, language, splits, budgets.get(language))]
+    if corpus.task == "own" and (tested := len(splits["test"]["label"])) < FEW:
+        notes.append(f"each of {tested} test examples is {100 / tested:.0f} points; compare nothing on so few")
+    return splits, tuple(label for label in labels if label in seen), notes
+
+
+def remarks(splits: dict[str, Columns], labels: Sequence[str]) -> list[str]:
+    """Say what a user should know about one language: sizes, missing labels, empty and repeated texts."""
+    sizes = {split: len(splits[split]["label"]) for split in SPLITS}
+    texts = {split: text_keys(splits[split]) for split in SPLITS}
+    notes = [f"{sizes['train']:,} training, {sizes['dev']:,} dev and {sizes['test']:,} test examples"]
+    present = set(splits["train"]["label"])
+    absent = [label for label in labels if label not in present]
+    if len(present) == 1:
+        notes.append(f"one class only: every training example is {present.pop()!r}")
+    elif absent:
+        notes.append(f"no training example of {', '.join(absent)}")
+    empty = {split: sum(not all(row) for row in texts[split]) for split in SPLITS}
+    notes += [f"{number:,} {split} texts are empty" for split, number in empty.items() if number]
+    for one, other in (("dev", "train"), ("test", "train"), ("test", "dev")):
+        seen = set(texts[other])
+        if repeated := sum(row in seen for row in texts[one]):
+            notes.append(f"{repeated:,} of {sizes[one]:,} {one} texts are in {other} too")
+    return notes
+
+
+def complete(corpus: Corpus, language: str, splits: dict[str, Columns], seed: int) -> list[str]:
     """Split off what is missing of train, dev and test, and say so.
 
     Where rows of one number translate one another, they go to the same part in every language.
     """
-    missing = [split for split in SPLITS if split not in splits]
-    if not missing:
+    if not (missing := [split for split in SPLITS if split not in splits]):
         return []
     own = corpus.task == "own"
     source = "train" if "train" in splits and (own or "dev" not in splits) else "dev"
     columns, size = splits[source], len(splits[source]["label"])
-    targets = tuple(split for split in SPLITS if split == source or split in missing)
+    targets = [split for split in SPLITS if split == source or split in missing]
     sizes, why = (size - max(1, round(DEV_SHARE * size)),), f"for there is no {missing[0]} file"
-    if len(targets) == 3 and own:
+    if len(targets) == 3:
         sizes, why = (round(0.8 * size), round(0.1 * size)), "80/10/10%, for there is no test split"
-    elif len(targets) == 3:
-        sizes, rule = WELLER, "8,000/1,000/rest"
-        if size < WELLER_ROWS:
-            sizes, rule = (round(0.8 * size), round(0.1 * size)), f"{rule} of 10,000; here 80/10/10%"
+    if len(targets) == 3 and not own:
+        rule = "8,000/1,000/rest" + " of 10,000; here 80/10/10%" * (size < WELLER_ROWS)
+        sizes = sizes if size < WELLER_ROWS else WELLER
         why = f"as Weller et al. (2022) do ({rule}), for English alone has a training file"
-    names = ["text"] if "text_pair" in columns else [name for name in columns if name != "label"]
-    keys: Sequence[Hashable] = [tuple(map(fold, row)) for row in zip(*(columns[name] for name in names), strict=True)]
-    rng = draw.rng(corpus.task, language, "split")
+    keys: Sequence[Hashable] = text_keys(
+        columns, ["text"] if "text_pair" in columns else sorted({*columns} - {"label"})
+    )
+    numbers = rng(seed, corpus.task, language, "split")
     if corpus.parallel:
-        keys, rng = [row // corpus.parallel for row in range(size)], draw.rng(corpus.task, "split")
-    for split, rows in zip(targets, deal(language, keys, columns["label"], sizes, rng), strict=True):
+        keys, numbers = [row // corpus.parallel for row in range(size)], rng(seed, corpus.task, "split")
+    for split, rows in zip(targets, deal(language, keys, columns["label"], sizes, numbers), strict=True):
         splits[split] = take(columns, rows)
     shares = ", ".join(f"{len(splits[split]['label']):,} {split}" for split in targets)
-    return [f"{language}: the {size:,} rows of the {source} file are split, {why}: {shares}, by seed and label"]
+    return [f"the {size:,} rows of the {source} file are split, {why}: {shares}, by seed and label"]
 
 
 def deal(
@@ -95,79 +136,75 @@ def deal(
     return parts
 
 
-def choose(corpus: Corpus, language: str, splits: dict[str, Columns], draw: Draw) -> list[str]:
+def choose(
+    corpus: Corpus, config: RunConfig, language: str, splits: dict[str, Columns], label_budget: int | None
+) -> list[str]:
     """Keep the training and dev rows that are drawn, in drawn order; say what was left out for another reason.
 
     A label budget is spent on training rows alone, a share of it for dev; where rows translate one another, the dev
     labels are drawn from the dev split, so that no language trains on what another is tuned on.
     """
-    shuffled = draw.rng(corpus.task, language, "order").sample(range(n := len(splits["train"]["label"])), n)
-    train, dev, notes = take(splits["train"], shuffled), splits["dev"], []
-    if draw.label_budget is None:
-        kept = _order(corpus, language, train, draw)[: draw.asked.train_size]
-        rows = range(len(dev["label"]))
-        if (size := draw.asked.dev_size) and size < len(rows):
-            rows = sorted(draw.rng(corpus.task, language, "dev").sample(rows, size))
-        splits |= {"train": take(train, kept), "dev": take(dev, rows)}
-        return notes
-    known, fresh = {*text_keys(dev), *text_keys(splits["test"])}, []
+    shuffled = rng(config.seed, corpus.task, language, "order").sample(range(n := len(splits["train"]["label"])), n)
+    train, dev, n_dev = take(splits["train"], shuffled), splits["dev"], len(splits["dev"]["label"])
+    if label_budget is None:
+        splits["train"] = take(train, _order(corpus, config, language, train)[: config.data.train_size])
+        if (size := config.data.dev_size) and size < n_dev:
+            splits["dev"] = take(dev, sorted(rng(config.seed, corpus.task, language, "dev").sample(range(n_dev), size)))
+        return []
+    known, fresh = {*text_keys(dev), *text_keys(splits["test"])}, {}
     for row, key in enumerate(text_keys(train)):
         if key not in known:
-            fresh.append(row)
-            known.add(key)
-    if repeats := n - len(fresh):
-        notes = [f"{language}: {repeats:,} training texts are in dev or test too, or come twice, and are left out"]
-    pool, budget, share = take(train, fresh), draw.label_budget, draw.asked.dev_share
-    order, for_dev = _order(corpus, language, pool, draw, dev), int(budget * share)
+            fresh.setdefault(key, row)
+    repeats = n - len(fresh)
+    pool, budget, share = take(train, list(fresh.values())), label_budget, config.data.dev_share
+    order, for_dev = _order(corpus, config, language, pool, dev), int(budget * share)
     if corpus.parallel:
         budget -= for_dev
-        if for_dev > (n_dev := len(dev["label"])):
+        if for_dev > n_dev:
             what = f"{language}: {for_dev} dev labels of the budget are asked for, but the dev split has {n_dev}"
             raise FedPromptError(f"{what}; lower label_budget or dev_share")
-        at = draw.rng(corpus.task, language, "dev").sample(range(n_dev), for_dev)
-        splits |= {"train": take(pool, order[:budget]), "dev": take(dev, at)}
     if len(order) < budget:
-        what = f"{language}: a label budget of {draw.label_budget} is asked for, but {len(order)} can be drawn"
+        what = f"{language}: a label budget of {label_budget} is asked for, but {len(order)} can be drawn"
         balanced = _is_excerpt(corpus, language, train["label"])
         why = " with the corpus's own class shares from this class-balanced excerpt" if balanced else ""
         step = "add training rows" if corpus.task == "own" else "name a folder with the whole training file"
         raise FedPromptError(f"{what}{why}; lower label_budget (--label-budget) or leave it out, or {step}")
-    if not corpus.parallel:
-        order = order[:budget]
-        if draw.asked.draw == "balanced":
-            draw.rng(corpus.task, language, "quarter").shuffle(order)
-        is_dev = [int((i + 1) * share) > int(i * share) for i in range(budget)]  # every fourth
-        parts = {"train": False, "dev": True}
-        parts = {name: [row for row, of in zip(order, is_dev, strict=True) if of == x] for name, x in parts.items()}
-        splits |= {name: take(pool, rows) for name, rows in parts.items()}
-    return notes
+    order = order[:budget]
+    if corpus.parallel:
+        at = rng(config.seed, corpus.task, language, "dev").sample(range(n_dev), for_dev)
+        splits |= {"train": take(pool, order), "dev": take(dev, at)}
+    else:
+        if config.data.draw == "balanced":
+            rng(config.seed, corpus.task, language, "quarter").shuffle(order)
+        parts: dict[str, list[int]] = {"train": [], "dev": []}
+        for i, row in enumerate(order):  # by default every fourth is dev
+            parts["dev" if int((i + 1) * share) > int(i * share) else "train"].append(row)
+        splits |= {split: take(pool, rows) for split, rows in parts.items()}
+    return [f"{repeats:,} training texts are in dev or test too, or come twice, and are left out"] if repeats else []
 
 
-def _order(corpus: Corpus, language: str, train: Columns, draw: Draw, dev: Columns | None = None) -> list[int]:
+def _order(corpus: Corpus, config: RunConfig, language: str, train: Columns, dev: Columns | None = None) -> list[int]:
     """Return training rows, which are shuffled, in the order in which they are drawn.
 
     Without a budget, and ``"balanced"``: by class in turn. ``"natural"``: as they come; from a class-balanced excerpt
     (MasakhaNEWS's files of 50 a class) with the class shares of the official dev split, until a class has no more.
     Those splits are stratified: where the whole training file is there, its shares and dev's differ by 0.01 at most.
     """
-    labels = train["label"]
-    if dev is None or draw.asked.draw == "balanced":
-        rng, rank, turn = draw.rng(corpus.task, language, "classes"), Counter(), []
-        for label in labels:
-            turn.append(rank[label])
-            rank[label] += 1
-        place = {label: number for number, label in enumerate(rng.sample(sorted(rank), len(rank)))}
-        return sorted(range(len(labels)), key=lambda i: (turn[i], place[labels[i]]))
+    labels, places = train["label"], defaultdict(list)
+    for i, label in enumerate(labels):
+        places[label].append(i)
+    if dev is None or config.data.draw == "balanced":
+        classes = rng(config.seed, corpus.task, language, "classes").sample(sorted(places), len(places))
+        return [i for turn in zip_longest(*(places[label] for label in classes)) for i in turn if i is not None]
     if not _is_excerpt(corpus, language, labels):
         return list(range(len(labels)))
     size, official = corpus.rows[language][0], Counter(dev["label"])
     whole = [x for x, n in sorted(official.items()) for _ in range(round(size * n / official.total()))]
-    left = {label: [i for i, each in enumerate(labels) if each == label][::-1] for label in set(labels)}
-    order = []
-    for label in draw.rng(corpus.task, language, "shares").sample(whole, len(whole)):
-        if not left.get(label):
+    order, left = [], {label: iter(rows) for label, rows in places.items()}
+    for label in rng(config.seed, corpus.task, language, "shares").sample(whole, len(whole)):
+        if (row := next(left.get(label, iter(())), None)) is None:
             break
-        order.append(left[label].pop())
+        order.append(row)
     return order
 
 

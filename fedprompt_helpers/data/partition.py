@@ -15,8 +15,6 @@ from ..config import RunConfig
 from ..errors import MANY, FedPromptError, check_choice
 from .tasks import Task
 
-MOST_CLIENTS = 100_000  # more than this are a mistake, and are refused before memory is asked for
-
 
 def partition(
     task: Task, scheme: str = "language", *, clients: int | None = None, alpha: float | None = None,
@@ -29,13 +27,12 @@ def partition(
     task : Task
         The task.
     scheme : str
-        ``"language"``: one client a language, or several if `clients` is a multiple of the number of languages:
-        then each language is shuffled and dealt evenly to its own. ``"mapping"``: `mapping` names the languages of
-        each client, each language once. ``"iid"``: shuffled and dealt evenly. ``"dirichlet-label"``,
-        ``"dirichlet-language"`` and ``"dirichlet-both"``: the examples are shuffled, then each class (language, class
-        of a language) is cut at shares drawn from a symmetric Dirichlet distribution, the procedure of Yurochkin et
-        al. (2019, arXiv:1905.12022) as ``flwr_datasets.partitioner.DirichletPartitioner`` has it. If a client gets
-        nothing, all shares are drawn anew, at most ten times.
+        ``"language"``: one client a language, or several if `clients` is a multiple of the number of languages, dealt
+        evenly. ``"mapping"``: `mapping` names the languages of each client, each language once. ``"iid"``: dealt
+        evenly. ``"dirichlet-label"``, ``"dirichlet-language"`` and ``"dirichlet-both"``: each class (language, class of
+        a language) is cut at shares drawn from a symmetric Dirichlet distribution, as Yurochkin et al. (2019,
+        arXiv:1905.12022) and ``flwr_datasets.partitioner.DirichletPartitioner`` do; if a client gets nothing, all
+        shares are drawn anew, at most ten times. All but whole languages are shuffled first.
     clients : int, optional
         Number of clients; default: as many as languages.
     alpha : float, optional
@@ -54,8 +51,6 @@ def deal(task: Task, config: RunConfig) -> list[Dataset]:
     if clients > sum(sizes.values()):
         what = f"{clients} clients for {sum(sizes.values())} training examples"
         raise FedPromptError(f"{what}: some client would hold nothing; use fewer clients or more data")
-    if clients > MOST_CLIENTS:
-        raise FedPromptError(f"clients is {clients}; it must be at most {MOST_CLIENTS:,}: use fewer clients")
     if empty := [language for language, size in sizes.items() if not size]:
         raise FedPromptError(f"no training examples in {', '.join(empty)}: leave the language out of the task")
     try:
@@ -80,8 +75,7 @@ def _parts(task: Task, config: RunConfig, at_least: int = 1) -> list[Dataset]:
         # a cut by label would be a cut by language too.
         dataset = dataset.select(np.random.default_rng([seed, 1]).permutation(len(dataset)))
     if natural:  # the rows of a language go to its client, or to its several by turns
-        each = clients // len(groups)
-        turns = {}
+        each, turns = clients // len(groups), {}
         for i, group in enumerate(groups):
             turns |= dict.fromkeys(group, cycle(range(i * each, (i + 1) * each)))
         dataset = dataset.add_column("client", [next(turns[name]) for name in dataset["language"][:]])
@@ -89,17 +83,11 @@ def _parts(task: Task, config: RunConfig, at_least: int = 1) -> list[Dataset]:
     elif scheme == "iid":
         partitioner = IidPartitioner(num_partitions=clients)
     else:
-        column = scheme.removeprefix("dirichlet-")
+        column, alpha = scheme.removeprefix("dirichlet-"), config.data.alpha or 0
         if column == "both":
             pairs = zip(dataset["language"][:], dataset["label"][:], strict=True)
             dataset = dataset.add_column(column, [f"{language} {label}" for language, label in pairs])
-        options = {
-            "alpha": config.data.alpha or 0,
-            "min_partition_size": at_least,
-            "self_balancing": False,
-            "seed": seed,
-        }
-        partitioner = DirichletPartitioner(clients, partition_by=column, **options)
+        partitioner = DirichletPartitioner(clients, column, alpha, at_least, self_balancing=False, seed=seed)
     partitioner.dataset = dataset
     parts = [partitioner.load_partition(i) for i in range(clients)]
     return sorted(parts, key=lambda part: part["client"][0]) if natural else parts

@@ -1,161 +1,171 @@
-"""Tables of texts and labels: read strictly from tab-separated files, and looked over."""
+"""What stands in a table, row by row, by the names in the file: TSV, CSV, JSON Lines, or what ``datasets`` saved."""
 
 import csv
 import io
-import unicodedata
+import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import FedPromptError
-from .corpora import SPLITS, Corpus
 
 csv.field_size_limit(2**31 - 1)  # the default, 131,072 characters, is shorter than some articles
-Columns = dict[str, list[str]]  # "text" and "label" (a label's name), optionally "text_pair"
-Place = tuple[int, int]  # row and line, both counted from 1; a quoted field may have several lines
+LINES, SAVED = (".jsonl", ".ndjson", ".json"), ("dataset_dict.json", "state.json")
+TABLES = (".tsv", ".csv", ".txt", *LINES)
+DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
 
 
-class Table(NamedTuple):
-    """Columns of a file, and where each row stands in it."""
+class Row(NamedTuple):
+    """One row of a table, its cells by the names of their columns."""
 
-    where: str  # language and file, for messages
-    columns: Columns
-    places: list[Place]
+    table: str
+    place: str  # its number, and its line if that is another, both counted from 1
+    part: str  # of a saved data set, else ""
+    cells: dict[Any, Any]
 
-    def check_labels(self, labels: Sequence[str]) -> None:
-        """Raise FedPromptError at the first label that is not one of `labels`."""
-        if unknown := set(self.columns["label"]) - set(labels):
-            i = next(i for i, label in enumerate(self.columns["label"]) if label in unknown)
-            found = self.columns["label"][i]
-            raise fault(self.where, self.places[i], f"unknown label {found!r}; expected one of {', '.join(labels)}")
+    def fault(self, problem: str) -> FedPromptError:
+        """Say what is wrong, and where."""
+        return FedPromptError(f"{self.table}, {self.place}: {problem}")
 
 
-def read_table(path: Path, language: str, corpus: Corpus) -> Table:
-    """Read a tab-separated file in UTF-8, white space around cells removed, and refuse it at the first fault."""
-    where, quoted = f"{language}, {path.name}", corpus.quoted
-    columns = {name: column.format(language=language) for name, column in corpus.columns.items()}
-    may_be_empty = [name for name in columns if corpus.fields and name != "label"]
-    given = records(where, decode(where, path.read_bytes(), quoted), quoted)
-    names = list(columns.values())
-    if corpus.header:
-        place, cells = next(given, ((1, 1), []))
-        names = [name.strip() for name in cells]
-        for name in [name for name in columns.values() if names.count(name) != 1]:
-            times, wanted = "two columns" if name in names else "no column", " and ".join(map(repr, columns.values()))
-            found = ", ".join(repr(name[:40]) for name in names) or "nothing"
-            expected = f"expected a header that names {wanted} once each, separated by tabs; found {found}"
-            raise fault(where, place, f"{times} {name!r}; {expected}")
-    at = {name: names.index(column) for name, column in columns.items()}
-    table = Table(where, {name: [] for name in columns}, [])
-    for place, cells in given:
-        check_count(where, place, names, cells)
-        for name, index in at.items():
-            cell = cells[index].strip()
-            if not cell and name not in may_be_empty:
-                what = "label" if name == "label" else "text"
-                raise fault(where, place, f"column {columns[name]!r} is empty; expected a {what}, or leave the row out")
-            if "\0" in cell:
-                found, mend = cell[:40], "take it out, or save the file as UTF-8 (UTF-16 is full of them)"
-                raise fault(where, place, f"column {columns[name]!r} has a NUL character, found {found!r}; {mend}")
-            table.columns[name].append(cell)
-        table.places.append(place)
-    if not table.places:
-        raise FedPromptError(f"{where}: the file has no rows; expected at least one example")
-    return table
+def is_saved(path: Path) -> bool:
+    """Whether a path is a folder that ``datasets`` saved."""
+    return path.is_dir() and any((path / name).is_file() for name in SAVED)
 
 
-def check_count(where: str, place: Place, names: list[str], cells: list[str], mark: str = "tabs") -> None:
-    """Refuse a row that has not one field for each column."""
-    if len(cells) == len(names):
-        return
-    extra = len(cells) > len(names)
-    problem = f"a field after column {names[-1]!r}" if extra else f"no column {names[len(cells)]!r}"
-    which, found = ("the first too many", cells[len(names)]) if extra else ("the last", cells[-1])
-    said = f"expected {len(names)} fields separated by {mark}, found {len(cells)}, {which} being {found[:40]!r}"
-    raise fault(where, place, f"{problem}; {said}")
+def is_table(path: Path) -> bool:
+    """Whether a path is a file of rows, or what ``datasets`` saved."""
+    return is_saved(path) or (path.is_file() and path.suffix.lower() in TABLES)
 
 
-def fault(where: str, place: Place, problem: str) -> FedPromptError:
-    """Say what is wrong, and where."""
-    row, line = place
-    return FedPromptError(f"{where}, row {row}{f' (line {line})' if line != row else ''}: {problem}")
+def opened(
+    path: Path, where: str, quotes: str, header: Sequence[str], remarks: list[str], text: str | None = None
+) -> tuple[Row, Iterator[Row]]:
+    """Open a table, called `where` in messages: return its header, whose cells count each name, and its rows.
 
-
-def decode(where: str, content: bytes, quoted: bool) -> str:
-    """Read UTF-8, with or without a byte order mark."""
+    `quotes` says whether quotation marks enclose fields: ``"always"``, ``"never"``, or ``"auto"``, as ``dialect``
+    finds; what it finds is added to `remarks`. `header` has the names where the first row does not, and `text` the head
+    of the file where nothing else is to be read.
+    """
     try:
-        return content.decode("utf-8-sig")
+        if is_saved(path):
+            return _from_disk(path, where)
+        text = path.read_bytes().decode("utf-8-sig") if text is None else text
+    except OSError as error:
+        raise FedPromptError(f"{where} cannot be read: {error.strerror}; look who may read {path}") from error
     except UnicodeDecodeError as error:
-        content = error.object  # without a byte order mark, as positions are counted
-        before = content[: error.start].decode("utf-8", "replace") + "?"  # something stands for the fault
-        lines = list(io.StringIO(before, newline=""))  # cut at all three kinds of line end, as csv counts lines
-        row = sum(1 for _ in csv.reader(lines, dialect="excel-tab")) if quoted else len(lines)
-        column, before = lines[-1].count("\t") + 1, lines[-1][:-1].split("\t")[-1][-40:]
-        problem = f"byte {content[error.start]:#x} after {before!r} is not UTF-8; save the file in UTF-8"
-        raise fault(where, (row, len(lines)), f"column number {column}: {problem}") from error
+        before = error.object[: error.start]
+        line, after = len((before + b"?").splitlines()), re.split(rb"[\t\r\n]", before)[-1].decode(errors="replace")
+        what = f"byte {error.object[error.start]:#x} after {after[-40:]!r} is not UTF-8; save the file in UTF-8"
+        raise FedPromptError(f"{where}, line {line}: {what}") from error
+    if not text.strip():
+        raise FedPromptError(f"{where}: the file is empty; expected names of columns and rows, at least one example")
+    if path.suffix.lower() in LINES:
+        objects = list(_objects(where, text))
+        return Row(where, "row 1", "", {name: 1 for row in objects for name in row.cells}), iter(objects)
+    mark, quoted = dialect(path, text, quotes, remarks)
+    given = _records(where, text, mark, quoted)
+    first = Row(where, "row 1", "", dict(enumerate(header))) if header else next(given, Row(where, "row 1", "", {}))
+    names = [name.strip() for name in first.cells.values()]
+    return first._replace(cells=Counter(names)), (_named(row, names, DELIMITERS[mark]) for row in given)
 
 
-def records(where: str, text: str, quoted: bool, mark: str = "\t") -> Iterator[tuple[Place, list[str]]]:
-    """Yield row and line, and the cells, of every row that is not blank."""
-    if not quoted:
-        for number, line in enumerate(text.split("\n"), 1):
-            cells = line.removesuffix("\r").split(mark)
-            if any(cell.strip() for cell in cells):  # a spreadsheet writes an empty row as ";;;"
-                yield (number, number), cells
-        return
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
-    place = (1, 1)
+def _named(row: Row, names: list[str], marks: str) -> Row:
+    """Name the cells of a row, which are as many as the header has."""
+    cells = list(row.cells.values())
+    if len(cells) != len(names):
+        what = f"found {len(cells)} fields separated by {marks}, the last being {cells[-1][:40]!r}"
+        raise row.fault(f"{what}; expected {len(names)}, one for each name in the header")
+    return row._replace(cells=dict(zip(names, cells, strict=True)))
+
+
+def dialect(path: Path, text: str, quotes: str, remarks: list[str]) -> tuple[str, bool]:
+    """Tell what separates the fields of a file, and whether quotation marks around a field are part of it.
+
+    If every line has as many separators as the header, quotation marks are taken as they are, unless reading them as
+    quotes gives the same number of rows or, in a file of commas, rows of one length.
+    """
+    lines = [line for line in re.split("\r\n|\r|\n", text) if line.strip()]
+    usual = {".tsv": "\t", ".csv": ","}.get(path.suffix.lower(), "")
+    mark = usual if usual and usual in lines[0] else max(DELIMITERS, key=lines[0].count)
+    if usual and mark != usual and mark in lines[0]:
+        remarks.append(f"its fields are separated by {DELIMITERS[mark]}")
+    if quotes != "auto" or '"' not in text:
+        return mark, quotes == "always"
+    if any(line.count(mark) != lines[0].count(mark) for line in lines):
+        return mark, True
+    with suppress(FedPromptError):
+        sizes = [len(row.cells) for row in _records("", text, mark, True)]
+        if len(sizes) == len(lines) or (usual == "," and set(sizes) == set(sizes[:1])):
+            return mark, True
+    number = sum('"' in line for line in lines)
+    remarks.append(f"quotation marks in {number} lines are taken as they are; --quotes always reads them as quotes")
+    return mark, False
+
+
+def _records(where: str, text: str, mark: str, quoted: bool) -> Iterator[Row]:
+    """Yield every row that is not blank, its cells by number; a spreadsheet writes a blank one as ";;;"."""
+    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, quoting=quoting, strict=True)
+    place = "row 1"
     try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield place, cells
-            place = (place[0] + 1, reader.line_num + 1)
+        for number, cells in enumerate(reader, 2):
+            if any(map(str.strip, cells)):
+                yield Row(where, place, "", dict(enumerate(cells)))
+            line = reader.line_num + 1
+            place = f"row {number} (line {line})" if line != number else f"row {number}"
     except csv.Error as error:
-        cells = list(io.StringIO(text, newline=""))[place[1] - 1].split(mark)
-        number = next((i for i, cell in enumerate(cells) if cell.startswith('"') and not _closes(cell)), 0)
         what = f"a field begins with a quotation mark that does not close at its end ({error})"
-        way = f"found {cells[number][:40]!r}; put the whole field in quotes and write the quotes inside it twice"
-        raise fault(where, place, f"column number {number + 1}: {what}, {way}") from error
+        raise Row(where, place, "", {}).fault(f"{what}; write the quotes inside it twice") from error
 
 
-def _closes(cell: str) -> bool:
-    """Whether a cell that begins with a quotation mark is quoted to its end, its own quotes written twice."""
-    cell = cell.rstrip("\r\n")
-    return len(cell) > 1 and cell.endswith('"') and '"' not in cell[1:-1].replace('""', "")
+def _objects(where: str, text: str) -> Iterator[Row]:
+    """Yield what stands on each line, or the parts of one list, as pandas writes it."""
+    listed = text.lstrip().startswith("[")
+    for number, line in enumerate([text] if listed else text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            given = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            what = f"no JSON ({error}); found {line[:40]!r}; expected one object a line"
+            raise FedPromptError(f"{where}, row {number}: {what}") from error
+        for at, cells in enumerate(given, 1) if listed else [(number, given)]:
+            row = Row(where, f"row {at}", "", cells)
+            if not isinstance(cells, dict):
+                raise row.fault(f"no object; found {str(cells)[:40]!r}; expected one a line, with names and values")
+            yield row
 
 
-def take(columns: Columns, rows: Sequence[int]) -> Columns:
-    """Return the rows of those numbers, in that order."""
-    return {name: [values[row] for row in rows] for name, values in columns.items()}
+def _from_disk(path: Path, where: str) -> tuple[Row, Iterator[Row]]:
+    """Open what ``datasets`` saved."""
+    from datasets import Dataset, load_from_disk
+
+    try:
+        saved = load_from_disk(str(path))
+    except Exception as error:  # of many kinds: a file that is missing, or of another version
+        raise FedPromptError(f"{where} cannot be read ({error}); expected what datasets' save_to_disk wrote") from error
+    parts = {"": saved} if isinstance(saved, Dataset) else {str(name): part for name, part in saved.items()}
+    names = {name: 1 for part in parts.values() for name in part.column_names}
+    return Row(where, "row 1", "", names), chain.from_iterable(_part(where, *part) for part in parts.items())
 
 
-def fold(text: str) -> str:
-    """Return the form in which two texts count as the same: NFC, caseless, single spaces."""
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+def _part(where: str, name: str, part: Any) -> Iterator[Row]:
+    """Yield the rows of one part of a saved data set."""
+    where = f"{where} {name}".strip()
+    try:
+        columns = {column: values_of(part, column) for column in part.column_names}
+    except ValueError as error:
+        raise FedPromptError(f"{where} has a text that is not UTF-8 ({error}); save it anew") from error
+    for number, cells in enumerate(zip(*columns.values(), strict=True), 1):
+        yield Row(where, f"row {number}", name, dict(zip(columns, cells, strict=True)))
 
 
-def text_keys(columns: Columns) -> list[tuple[str, ...]]:
-    """Return for each row the form of its text, or of its two, in which it counts as the same as another."""
-    texts = [columns[name] for name in ("text", "text_pair") if name in columns]
-    return [tuple(map(fold, row)) for row in zip(*texts, strict=True)]
-
-
-def remarks(language: str, splits: dict[str, Columns], labels: Sequence[str]) -> list[str]:
-    """Say what a user should know about one language: sizes, missing labels, empty and repeated texts."""
-    sizes = {split: len(splits[split]["label"]) for split in SPLITS}
-    notes = [f"{sizes['train']:,} training, {sizes['dev']:,} dev and {sizes['test']:,} test examples"]
-    present = Counter(splits["train"]["label"])
-    if len(present) == 1:
-        notes.append(f"one class only: every training example is {next(iter(present))!r}")
-    elif absent := [label for label in labels if label not in present]:
-        notes.append(f"no training example of {', '.join(absent)}")
-    texts = {split: text_keys(splits[split]) for split in SPLITS}
-    for split in SPLITS:
-        if empty := sum(not all(row) for row in texts[split]):
-            notes.append(f"{empty:,} {split} texts are empty")
-    for one, other in (("dev", "train"), ("test", "train"), ("test", "dev")):
-        seen = set(texts[other])
-        if repeated := sum(row in seen for row in texts[one]):
-            notes.append(f"{repeated:,} of {sizes[one]:,} {one} texts are in {other} too")
-    return [f"{language}: {note}" for note in notes]
+def values_of(part: Any, column: str) -> list[Any]:
+    """Return a column of a ``datasets.Dataset``, labels by name; a row without one has no number, or -1."""
+    names, values = getattr(part.features[column], "names", None), part[column][:]
+    return values if names is None else [names[i] if i is not None and i >= 0 else None for i in values]

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import RunConfig
 from ..errors import FedPromptError, check_choice
-from . import loading
 from .corpora import CORPORA, SPLITS, corpus_of
-from .loading import available_languages
+from .draws import digest, drawn
+from .loading import available_languages, download, find_folder, labels_of, local
 from .own import odd_labels
-from .readers import Columns
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -52,24 +51,18 @@ def check_labels(labels: Sequence[str]) -> None:
         raise FedPromptError(f"{what}: add examples of another")
 
 
-def check_text_field(name: str, text_field: str | None) -> None:
-    """Check which text of a task's rows is asked for."""
-    fields = corpus_of(name).fields
-    if text_field is not None and not fields:
-        having = ", ".join(task for task, corpus in CORPORA.items() if corpus.fields)
-        what = f"text_field is {text_field!r}, but a row of task {name!r} has no choice of texts"
-        raise FedPromptError(f"{what}; leave it out, or take one of the tasks {having}")
-    if text_field is not None:
-        check_choice("text_field", text_field, fields)
-
-
 def check_languages(config: RunConfig, languages: Sequence[str] = ()) -> None:
     """Check, before anything is loaded, that the task has the text and the languages, by default all of them."""
-    check_text_field(config.data.task, config.data.text_field)
-    data = config.data
+    data, fields = config.data, corpus_of(config.data.task).fields
+    if data.text_field is not None and not fields:
+        having = ", ".join(task for task, corpus in CORPORA.items() if corpus.fields)
+        what = f"text_field is {data.text_field!r}, but a row of task {data.task!r} has no choice of texts"
+        raise FedPromptError(f"{what}; leave it out, or take one of the tasks {having}")
+    if data.text_field is not None:
+        check_choice("text_field", data.text_field, fields)
     named = {"columns": data.columns, "split_names": data.split_names, "quotes": data.quotes}
     available = available_languages(data.task, data.data_dir, **named)
-    for language in languages or config.data.languages + config.data.unseen:
+    for language in languages or data.languages + data.unseen:
         check_choice("language", language, available)
 
 
@@ -84,21 +77,19 @@ def load_task(
     Parameters
     ----------
     name : str
-        One of ``CORPORA``; ``corpora.toml`` says what files of a local mirror are like; ``"own"`` are tables of yours.
-        What is missing of train and dev is split off the other with the same mix of labels, and a note says so.
+        One of ``CORPORA``; ``"own"`` are tables of yours. What is missing of train and dev is split off the other with
+        the same mix of labels, and a note says so.
     languages, unseen : iterable of str
         Language codes, all that the task has if left out; and those that are only tested, without train and dev.
     seed : int
         Draws the training examples and their order, and the split where the corpus has none of its own.
-    label_budget : int or sequence of int, optional
-        Labels a language in all, or of each language; a share of them, `dev_share`, is its dev split, the others train.
-        Texts that are in dev or test too are not drawn. A smaller budget is a part of a larger one.
-    draw : str
-        How a budget is spent. ``"natural"``: at random, so that classes have the shares of the corpus; ``"balanced"``:
-        by class in turn.
+    label_budget, dev_share, draw : int or sequence of int, float, str
+        Labels a language in all, or of each language; a share of them is its dev split, the others train. Texts that
+        are in dev or test too are not drawn. ``"natural"``: at random, so that classes have the shares of the corpus;
+        ``"balanced"``: by class in turn. A smaller budget is a part of a larger one.
     train_size, dev_size : int, optional
-        Without a budget, at most so many examples a language of the corpus's own splits: of train drawn by class in
-        turn, a smaller set being a part of a larger one with the same seed; of dev at random.
+        Without a budget, at most so many examples a language of the corpus's own splits: of train by class in turn, a
+        smaller set being a part of a larger one with the same seed; of dev at random.
     data_dir : path, optional
         Folder of the task's files, or of several tasks' files in folders of their own. Left out, it is the
         environment variable FEDPROMPT_DATA, and without that the Hugging Face hub.
@@ -109,43 +100,46 @@ def load_task(
     **named : str
         For own data: ``columns``, ``split_names`` and ``quotes``, as in ``RunConfig``.
     """
-    check_text_field(name, text_field)
     if isinstance(languages, str):
         raise FedPromptError(f"languages must be a list of codes; write [{languages!r}], not {languages!r}")
-    folder = None if data_dir is None else str(data_dir)
-    unseen = tuple(unseen)
+    folder, unseen = None if data_dir is None else str(data_dir), tuple(unseen)
     if languages is None:
         languages = [x for x in available_languages(name, folder, **named) if x not in unseen]
     config = RunConfig(
-        task=name, unseen=unseen, seed=seed, draw=draw, dev_share=dev_share,
-        languages=languages,
-        label_budget=label_budget, train_size=train_size, dev_size=dev_size, data_dir=folder, text_field=text_field,
-        **named,
+        task=name, languages=languages, unseen=unseen, seed=seed, label_budget=label_budget, dev_share=dev_share,
+        draw=draw, train_size=train_size, dev_size=dev_size, data_dir=folder, text_field=text_field, **named,
     )  # fmt: skip
     return load(config, labels=labels)
 
 
 def load(config: RunConfig, languages: Sequence[str] = (), labels: Sequence[str] | None = None) -> Task:
     """Load the task of a configuration, or some of its languages alone; see ``load_task``."""
-    name, chosen = config.data.task, tuple(languages) or config.data.languages + config.data.unseen
+    from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+
+    data, chosen = config.data, tuple(languages) or config.data.languages + config.data.unseen
     check_languages(config, chosen)
-    known, source, parts = loading.load(CORPORA[name], config, chosen, labels)
-    odd = odd_labels(known) if not task_labels(name) else []
-    task = Task(name, chosen, known, {}, notes=(source, *odd))
-    for part in parts:
-        task.data[part.language] = _datasets(part.splits, known)
-        task.label_sets[part.language], task.sources[part.language] = part.label_set, part.source
-        task.notes += tuple(part.notes)
+    corpus = CORPORA[data.task]
+    folder, field = find_folder(corpus, data.data_dir), data.text_field or next(iter(corpus.fields), None)
+    files, said = local(corpus, folder, config, chosen) if folder else ({}, {})
+    known = corpus.labels or labels_of(files, data.unseen, labels)
+    if labels is not None and set(labels) != set(known):
+        raise FedPromptError(f"labels are given, but task {data.task!r} has others of its own; leave them out")
+    for table in [table for tables in files.values() for table in tables.values()]:
+        table.check_labels(known)
+    source = "this package" if corpus.packaged else "local files" if folder else f"the hub, {corpus.hub}"
+    source = f"{corpus.title}, from {source}{f'; text: {field}' if field else ''}"
+    task = Task(data.task, chosen, known, {}, notes=(source, *(() if corpus.labels else odd_labels(known))))
+    for language in chosen:  # one by one, to save memory
+        tables = files.pop(language, {}).items()
+        splits = {split: table.columns for split, table in tables} if folder else download(corpus, language)
+        task.sources[language] = digest(language, splits)
+        splits, task.label_sets[language], notes = drawn(corpus, config, language, splits, known)
+        task.notes += tuple(f"{language}: {note}" for note in [*said.get(language, ()), *notes])
+        kinds = Features({name: Value("string") for name in splits["test"]} | {"label": ClassLabel(names=list(known))})
+        task.data[language] = DatasetDict({x: Dataset.from_dict(splits[x], features=kinds) for x in SPLITS})
     if labels is None:
         check_labels(known)
     return task
-
-
-def _datasets(splits: dict[str, Columns], labels: tuple[str, ...]) -> "DatasetDict":
-    from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
-
-    kinds = {column: Value("string") for column in splits["test"]} | {"label": ClassLabel(names=list(labels))}
-    return DatasetDict({split: Dataset.from_dict(splits[split], features=Features(kinds)) for split in SPLITS})
 
 
 def majority_accuracy(dataset: "Dataset") -> tuple[int, float]:
