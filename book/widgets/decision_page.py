@@ -18,7 +18,7 @@ def decision_page(table: pd.DataFrame, partners: int = 9) -> Widget:
     partners : int
         How many partners every row has.
     """
-    rows = table[COLUMNS].round(1).to_dict("records")
+    rows = table.filter(COLUMNS).round(1).to_dict("records")
     known = {"labels": sorted(set(table["labels"])), "partners": [partners], "topics": sorted(set(table["topics"]))}
     places = {"labels": known["labels"][0], "partners": partners, "topics": known["topics"][-1]}
     return Widget("fp-decision", "decision_page", {"rows": rows, "known": known}, **places)
