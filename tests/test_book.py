@@ -11,10 +11,13 @@ from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
+import typer
 import yaml
 
 from book.site.build import ROOT
+from book.site.language_marks import marked_page, sentences
 from book.site.sphinx_site import Repository
+from fedprompt_helpers.cli import app
 
 
 def chapters() -> list[str]:
@@ -66,7 +69,11 @@ class Targets(HTMLParser):
 
 
 def test_every_internal_link_leads_somewhere(built):
-    found = {page.resolve(): Targets(page.read_text()) for page in built.rglob("*.html") if "_static" not in page.parts}
+    found = {
+        page.resolve(): Targets(page.read_text())
+        for page in built.rglob("*.html")
+        if not {"_static", "slides"} & {*page.parts}
+    }
     assert len(found) > len(chapters())
     checked, broken = 0, []
     for page, targets in found.items():
@@ -162,3 +169,59 @@ def test_a_repository_named_like_its_pages_is_served_at_the_root():
 def test_another_repository_is_refused_with_what_to_write(text):
     with pytest.raises(ValueError, match="expected OWNER/NAME"):
         Repository.parse(text)
+
+
+def test_foreign_sentences_carry_their_language(built):
+    page = (built / "notebooks/01_languages_and_borders.html").read_text()
+    assert {"bn", "cy", "eu", "ga", "is", "lb", "ne"} <= set(re.findall('<span lang="([a-z]+)"', page))
+    for said, language in sentences().items():
+        bare = re.sub(rf'<span lang="{language}">[^<]*</span>', "", page)
+        assert f">{said}<" not in bare, said
+    assert "<span lang" not in (built / "book/cite.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("<p>say <em>oedia radio</em></p>", '<p>say <em><span lang="cy">oedia radio</span></em></p>'),
+        ('<p lang="cy">oedia radio</p>', '<p lang="cy">oedia radio</p>'),
+        ("<script>'oedia radio'</script>", "<script>'oedia radio'</script>"),
+        ('<a title="oedia radio">stop</a>', '<a title="oedia radio">stop</a>'),
+        ("<td>नेपाली</td>", '<td><span lang="ne">नेपाली</span></td>'),
+    ],
+)
+def test_only_text_that_is_read_is_marked(text, marked):
+    assert marked_page(text) == marked
+
+
+def test_the_page_of_the_command_line_names_every_option(built):
+    page = (built / "book/command_line.html").read_text()
+    for command in typer.main.get_command(app).commands.values():
+        assert f">{command.name}<" in page or f"fedprompt {command.name}" in page
+        for option in command.params:
+            name = option.opts[-1].lstrip("-") if option.opts[-1].startswith("-") else f"arg-{option.opts[-1]}"
+            assert f'id="cmdoption-fedprompt-{command.name}-{name}"'.lower() in page.lower(), option
+
+
+def test_a_name_of_the_package_in_code_leads_to_its_description(built):
+    page = (built / "notebooks/05_fedavg.html").read_text()
+    found = re.findall(r'class="fp-name" href="([^"#]+)#([^"]+)"><span class="n">(\w+)', page)
+    assert {"load_task", "train", "evaluate"} <= {name for *_, name in found}
+    for address, place, name in found:
+        assert place.endswith(f".{name}")
+        assert f'id="{place}"' in (built / "notebooks" / address).resolve().read_text()
+
+
+def test_every_page_says_what_it_is_about(built):
+    for name in [*chapters(), "book/intro", "book/command_line"]:
+        (said,) = re.findall('<meta name="description" content="([^"]*)"', (built / f"{name}.html").read_text())
+        assert 40 < len(said) <= 160, name
+
+
+def test_slides_lie_beside_the_pages_and_chapters_lead_to_them(built):
+    if not (built / "vendor/mathjax").is_dir():
+        pytest.skip("slides need what npm brings")
+    for name in some_chapters():
+        (address,) = re.findall(r'href="(\.\./slides/[^"]+)"', (built / f"{name}.html").read_text())
+        assert (built / "notebooks" / address).resolve().is_file()
+    assert 'href="../slides/index.html"' in (built / "book/instructors.html").read_text()

@@ -106,48 +106,6 @@ def test_times_are_those_of_the_chapters():
     assert found == {chapter: minutes(chapter) for chapter in chapters()}
 
 
-def test_the_progress_list_has_every_chapter_and_its_exercises():
-    text = (BOOK / "progress.html").read_text(encoding="utf-8")
-    names = [Path(chapter).name for chapter in chapters()]
-    assert re.findall(r'<input type="checkbox" name="(\w[\w-]*)"', text) == [
-        name for chapter in names for name in (chapter, f"{chapter}-exercises")
-    ]
-    assert re.findall(r'href="\.\./notebooks/(\w+)\.html"', text) == names
-
-
-def test_progress_is_kept_and_can_be_cleared_by_keyboard(chromium):
-    context = chromium.new_context()
-    html = f"<!doctype html><html lang='en'>{(BOOK / 'progress.html').read_text(encoding='utf-8')}"
-    address = "http://book.invalid/students.html"  # answered here: nothing leaves the computer
-    context.route("**/*", lambda route: route.fulfill(body=html, content_type="text/html; charset=utf-8"))
-    tab = context.new_page()
-    mistakes = []
-    tab.on("pageerror", lambda error: mistakes.append(str(error)))
-    tab.on("dialog", lambda dialog: dialog.accept())
-    tab.goto(address)
-    number = 2 * len(chapters())
-    assert tab.get_by_role("status").inner_text() == f"0 of {number} done"
-
-    box = tab.get_by_role("checkbox", name="exercises of chapter 1", exact=True)
-    box.focus()
-    tab.keyboard.press("Space")
-    assert box.is_checked()
-    tab.goto(address)  # as on another day
-    assert tab.get_by_role("checkbox", name="exercises of chapter 1", exact=True).is_checked()
-    assert tab.get_by_role("status").inner_text() == f"1 of {number} done"
-    assert tab.get_by_role("progressbar").evaluate("bar => bar.position") == pytest.approx(1 / number)
-
-    tab.get_by_role("button").focus()
-    tab.keyboard.press("Enter")
-    assert tab.locator("input:checked").count() == 0
-    tab.goto(address)
-    assert tab.get_by_role("status").inner_text() == f"0 of {number} done"
-    tab.evaluate("localStorage.setItem('fedprompt-progress', 'spoiled')")
-    tab.goto(address)
-    assert tab.get_by_role("status").inner_text() == f"0 of {number} done"
-    assert not mistakes
-
-
 # Instructors
 
 

@@ -16,8 +16,7 @@ from traitlets.config import Config
 
 from book.site.build import ROOT
 from book.site.slides_plan import plan, sections
-from book.site.sphinx_site import put_mathjax
-from book.site.vendor import NotVendored, vendored
+from book.site.vendor import NotVendored, put_mathjax, vendored
 
 HERE = Path(__file__).resolve().parent
 NOTEBOOKS = ROOT / "notebooks"

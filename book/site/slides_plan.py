@@ -2,14 +2,17 @@
 
 1. The title with the first paragraph.
 2. *What you will be able to do*, *Summary*: heading and list.
-3. Every other section but those in `SKIPPED`: the heading with its first sentences, its formula and its first picture.
-4. Below it, one slide for each further picture and each prediction. After a prediction comes what the next cell showed,
-   with the first sentences about it.
-5. *Quiz*: one slide a question; the answer appears on the next key.
+3. Every other section but those in `SKIPPED`: the heading with its first sentences, and the first thing to look at: a
+   formula, short code with what it printed, a table or a picture. A section with nothing to look at has no slide of its
+   own; its prose goes into the notes of the slide before.
+4. Below it, one slide for each further picture and each prediction, with the code that is about to run. After a
+   prediction comes what it showed, with the first sentences about it.
+5. *Quiz*: the first three questions, a slide each; the answer appears on the next key.
 
-All prose of a section goes into the speaker's notes. Solutions, code and widgets are left out.
+All prose of a section goes into the speaker's notes. Solutions, checks, code that only draws, and widgets are left out.
 """
 
+import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,8 +23,12 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 SKIPPED = ("Time and needs", "Exercises", "Further reading")
 WHOLE = ("What you will be able to do", "Summary")
 LONGEST = 45  # words of prose on a slide
-LIST = 100  # words of a list on a slide
+LIST = 120  # words of a list on a slide
 ROWS, COLUMNS, LINES = 10, 8, 8  # larger tables and longer texts stay in the chapter
+QUESTIONS = 3  # of a quiz
+CODE = 10  # lines of code on a slide
+WIDEST = 100  # characters of its longest line, and of a printed one: a number never breaks
+ROOM = 11  # lines of code and of what it printed on one slide
 PREDICTION = re.compile(r"\bguess\b|\bpredict|before you (run|read|look|press|play|move)", re.IGNORECASE)
 QUESTION = re.compile(r"^\*\*\d+\.\*\*")
 ANSWER = re.compile(r"^(?:`{3,}|:{3,})\{dropdown\} Answer[^\n]*\n(.*?)\n(?:`{3,}|:{3,})$", re.DOTALL)
@@ -109,15 +116,37 @@ def shown(cell: NotebookNode, pictures_only: bool = False) -> NotebookNode | Non
             return slide_of(cell, {**output, "data": {"image/png": data["image/png"]}})
         if pictures_only:
             continue
-        html = data.get("text/html", "")
-        if "<table" in html and "<script" not in html:
-            columns = max(row.count("</th>") + row.count("</td>") for row in html.split("</tr>"))
-            if html.count("<tr") <= ROWS + 1 and columns <= COLUMNS:
-                return slide_of(cell, {**output, "data": {"text/html": html}})
-        text = output.get("text", "") or ("" if html else data.get("text/plain", ""))
-        if text and len(text.splitlines()) <= LINES:
-            return slide_of(cell, output)
+        table = data.get("text/html", "")
+        if "<table" in table and "<script" not in table:
+            columns = max(row.count("</th>") + row.count("</td>") for row in table.split("</tr>"))
+            if table.count("<tr") <= ROWS + 1 and columns <= COLUMNS:
+                return slide_of(cell, {**output, "data": {"text/html": table}})
+        if (text := printed(output)) and len(text.splitlines()) <= LINES:
+            return new_markdown_cell(lines_of(text))
     return None
+
+
+def printed(output: dict) -> str:
+    """Return what an output says in plain lines, if it is nothing else and its lines fit."""
+    data = output.get("data", {})
+    text = output.get("text", "") or ("" if "text/html" in data or "image/png" in data else data.get("text/plain", ""))
+    return "" if max(map(len, text.splitlines()), default=0) > WIDEST else text.rstrip()
+
+
+def lines_of(text: str) -> str:
+    """Write printed lines in letters so large that the longest fits: it does not break."""
+    size = min(26, int(1150 / 0.62 / max(map(len, text.splitlines()))))
+    return f'<pre class="fp-printed" style="font-size: {size}px">{html.escape(text)}</pre>'
+
+
+def code_of(cell: NotebookNode) -> str:
+    """Return the code of a cell that is short and that a reader sees, as Markdown."""
+    lines = cell.source.strip().splitlines()
+    hidden = {"hide-input", "check", "solution", "remove-input"} & set(cell.metadata.get("tags", []))
+    teaches = [line for line in lines if not re.match(r"(import|from|assert|#|%|$)|my_\w+ = \.\.\.", line)]
+    if hidden or not teaches or len(lines) > CODE or max(map(len, lines)) > WIDEST or "widget" in cell.source:
+        return ""
+    return f"```python\n{cell.source.strip()}\n```"
 
 
 def slide_of(cell: NotebookNode, output: dict) -> NotebookNode:
@@ -141,7 +170,7 @@ def text_slide(text: str, name: str) -> NotebookNode:
 
 
 def section_slides(section: Section) -> list[NotebookNode]:
-    """Make the slides of an ordinary section.
+    """Make the slides of an ordinary section; none if it has nothing to look at.
 
     On the way: is there `room` on the first slide, is an outcome `awaited` or just `told`, what was said `before`.
     """
@@ -150,24 +179,35 @@ def section_slides(section: Section) -> list[NotebookNode]:
     for part in section.parts:
         if isinstance(part, str):
             if PREDICTION.search(part) and "?" in part:
-                slides.append(text_slide(f"## Your prediction\n\n{plain(part)}", "subslide"))
+                if room and len(slides) == 1:  # nothing was shown yet: the section begins with the prediction
+                    slides = []
+                title = "Your prediction" if slides else f"{section.title}: your prediction"
+                slides.append(text_slide(f"## {title}\n\n{plain(part)}", "subslide" if slides else "slide"))
                 room, awaited = False, True
             elif part.startswith("$$") and room:
                 slides.append(text_slide(plain(part), "-"))
+                room = False
             elif told:
                 slides.append(text_slide(first_sentences([part]), "-"))
             before, told = part, False
             continue
-        cell = shown(part, pictures_only=not awaited)
-        if cell is None:
+        code, result = code_of(part), shown(part, pictures_only=not (awaited or room))
+        if awaited and code and slides[-1].source.startswith("## "):  # the question, and no code below it yet
+            slides.append(text_slide(code, "-"))
+        elif room and code and not (result and "outputs" in result):  # a picture or a table needs the room
+            slides.append(text_slide(code, "-"))
+            room = False
+            if result and len(f"{code}{result.source}".splitlines()) > ROOM:
+                result = None
+        elif result and not room and not awaited:
+            slides.append(text_slide(first_sentences([before], 25), "subslide"))
+        if result is None:
             continue
         if awaited:
             slides.append(text_slide("## What came out", "subslide"))
-        elif not room:
-            slides.append(text_slide(first_sentences([before], 25), "subslide"))
-        slides.append(kind(cell, "-"))
+        slides.append(kind(result, "-"))
         room, told, awaited = False, awaited, False
-    return slides
+    return slides if len(slides) > 1 or not room else []
 
 
 def list_slides(section: Section) -> list[NotebookNode]:
@@ -184,9 +224,12 @@ def list_slides(section: Section) -> list[NotebookNode]:
 
 def quiz_slides(section: Section) -> list[NotebookNode]:
     """Make one slide a question, its answer hidden until the next key."""
-    slides = []
+    slides, asked = [], 0
     for text in section.prose:
         answer = ANSWER.match(text)
+        asked += bool(QUESTION.match(text))
+        if asked > QUESTIONS:
+            break
         if QUESTION.match(text):
             slides.append(text_slide(f"## Quiz\n\n{plain(text)}", "subslide" if slides else "slide"))
         elif answer and slides:
@@ -215,7 +258,9 @@ def plan(notebook: NotebookNode) -> list[NotebookNode]:
         elif section.title == "Quiz":
             slides += quiz_slides(section)
         else:
-            slides += section_slides(section)
             notes = "\n\n".join(plain(text) for text in section.prose if not text.startswith(("`", ":")))
-            slides.append(text_slide(notes, "notes"))
+            if made := section_slides(section):
+                slides += [*made, text_slide(notes, "notes")]
+            elif slides and slides[-1].metadata["slideshow"]["slide_type"] == "notes":
+                slides[-1]["source"] += f"\n\n**{section.title}.** {notes}"
     return slides

@@ -9,28 +9,26 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
+from textwrap import shorten
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
+from book.site.code_links import link_names
+from book.site.language_marks import mark_languages
+from book.site.progress import Progress, add_progress
+from book.site.questions import OutcomeMap, add_questions
+from book.site.slides import write_slides
 from book.site.tables import mend_tables
-from book.site.vendor import NotVendored, vendored
-
-MATHJAX = "tex-chtml.js"
-"""The one script that a page with formulas loads; it finds fonts and TeX extensions beside it."""
-
-MATHJAX_FILES = [
-    MATHJAX,
-    "output/chtml/fonts/woff-v2/*.woff",
-    "input/tex/extensions/*.js",
-    "a11y/*.js",
-    "sre/mathmaps/base.json",
-    "sre/mathmaps/en.json",
-]
+from book.site.vendor import MATHJAX, NotVendored, put_mathjax, vendored
 
 COLAB_BRANCH = "colab"
 """Where the publishing workflow puts the chapters with a first cell that installs the package on Google Colab."""
+
+DESCRIPTION = 160
+"""Characters that search engines show of a description."""
 
 MENDS = {
     r'(<summary) aria-label="Toggle hidden content"': r"\1",
@@ -77,9 +75,19 @@ def setup(app):
     app.add_directive("live-federation", LiveFederation)
     app.connect("config-inited", use_vendored_mathjax)
     app.connect("html-page-context", leave_thebe_out, priority=600)
+    app.add_directive("progress", Progress)
+    app.add_directive("outcome-map", OutcomeMap)
+    app.connect("html-page-context", add_questions)  # before the box of what is done
+    app.connect("html-page-context", add_progress)
+    app.connect("html-page-context", describe)
+    if has_slides():
+        app.connect("html-page-context", lead_to_slides, priority=600)
+        app.connect("build-finished", add_slides)
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", mend_names)
     app.connect("build-finished", mend_tables)
+    app.connect("build-finished", mark_languages)
+    app.connect("build-finished", link_names)
     app.connect("build-finished", keep_icons_in_use)
     if text := os.environ.get("BOOK_REPOSITORY"):
         repository = Repository.parse(text)
@@ -120,19 +128,50 @@ def copy_mathjax(app, exception) -> None:
         put_mathjax(Path(app.outdir) / "vendor/mathjax")
 
 
-def put_mathjax(target: Path) -> None:
-    """Copy what pages load of MathJax: the package holds 24 MB, most of it for other uses."""
-    package = vendored("mathjax")
-    for source in [package / "LICENSE", *(file for glob in MATHJAX_FILES for file in (package / "es5").glob(glob))]:
-        file = target / source.relative_to(package).as_posix().removeprefix("es5/")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(source.read_bytes())
+def has_slides() -> bool:
+    """Say whether slides can be made here: they need reveal.js and MathJax beside them."""
+    try:
+        return bool(vendored("reveal.js") and vendored("mathjax"))
+    except NotVendored:
+        return False
+
+
+def lead_to_slides(app, pagename, templatename, context, doctree) -> None:
+    """Put a chapter's slides among what can be downloaded of it, and all of them on the instructors' page."""
+    if pagename.startswith("notebooks/") or pagename == "book/instructors":
+        entry = {
+            "type": "link",
+            "url": f"../slides/{'index' if pagename == 'book/instructors' else Path(pagename).name}.html",
+            "text": "Slides",
+            "label": "slides-button",
+            "tooltip": "Slides for teaching",
+            "icon": "fas fa-person-chalkboard",
+        }
+        for group in context["header_buttons"]:
+            if group.get("label") == "download-buttons":
+                group["buttons"].append(entry)
+
+
+def add_slides(app, exception) -> None:
+    """Make the slides of every chapter beside the pages."""
+    if not exception and app.builder.format == "html":
+        write_slides([], Path(app.outdir) / "slides")
 
 
 def leave_thebe_out(app, pagename, templatename, context, doctree) -> None:
     """Leave out the scripts for cells that run in the page: they would come from a content network."""
     for kind in ("script_files", "css_files"):
         context[kind] = [file for file in context[kind] if "thebe" not in str(file)]
+
+
+def describe(app, pagename, templatename, context, doctree) -> None:
+    """Give a page its first sentences as what a search engine shows under its title."""
+    if doctree is None or "sphinxext.opengraph" in app.extensions:  # which describes pages itself
+        return
+    first = next(iter(doctree.findall(nodes.paragraph)), nodes.paragraph())
+    words = "".join(part.astext() for part in first.findall(nodes.Text) if not isinstance(part.parent, nodes.raw))
+    told = shorten(" ".join(words.split()), DESCRIPTION, placeholder=" …")
+    context["metatags"] = f'{context.get("metatags", "")}<meta name="description" content="{escape(told)}">'
 
 
 def mend_names(app, exception) -> None:

@@ -16,6 +16,18 @@ from filelock import FileLock
 
 from fedprompt_helpers.files import cache_root
 
+MATHJAX = "tex-chtml.js"
+"""The one script that a page with formulas loads; it finds fonts and TeX extensions beside it."""
+
+MATHJAX_FILES = [
+    MATHJAX,
+    "output/chtml/fonts/woff-v2/*.woff",
+    "input/tex/extensions/*.js",
+    "a11y/*.js",
+    "sre/mathmaps/base.json",
+    "sre/mathmaps/en.json",
+]
+
 
 class NotVendored(Exception):
     """A package is neither in the cache nor to be had from npm; the message says how to mend it."""
@@ -93,3 +105,12 @@ def _check(archive: Path, integrity: str) -> None:
             f"{archive.name} has the checksum {found}, expected {integrity}. It is not the package that this book was "
             "tested with: do not use it. Try again; if it stays so, check which registry npm uses."
         )
+
+
+def put_mathjax(target: Path) -> None:
+    """Copy what pages load of MathJax: the package holds 24 MB, most of it for other uses."""
+    package = vendored("mathjax")
+    for source in [package / "LICENSE", *(file for glob in MATHJAX_FILES for file in (package / "es5").glob(glob))]:
+        file = target / source.relative_to(package).as_posix().removeprefix("es5/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(source.read_bytes())
