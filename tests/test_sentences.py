@@ -10,7 +10,7 @@ from book.research.sentences import check
 from fedprompt_helpers.errors import FedPromptError
 
 ROOT = Path(__file__).resolve().parent.parent
-CHAPTERS = {path for n in (7, 8, 9, 10, 12, 13, 17) for path in ROOT.glob(f"notebooks/{n:02d}_*.md")}
+CHAPTERS = {path for n in (7, 8, 9, 10, 11, 12, 13, 17) for path in ROOT.glob(f"notebooks/{n:02d}_*.md")}
 GOOD = {"table": "evidence/linear.csv", "where": "label_budget == 64 and setting == 'federated'", "holds": "gain < 0"}
 SAYS = "FedAvg loses 2.3 points"
 
