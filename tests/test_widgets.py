@@ -64,7 +64,7 @@ FORMULAS = {
 @pytest.mark.skipif(shutil.which("biome", path=BESIDE) is None, reason="needs biome: pip install .[test]")
 def test_scripts_and_styles_pass_the_linter(tmp_path):
     kinds = {path.stem: path.parent for path in [*HERE.glob("*.html"), *TOOLS.glob("*.html")]}
-    assert len(kinds) == 8
+    assert len(kinds) == 9
     for name, folder in kinds.items():
         formula = FORMULAS.get(name)
         widget = Widget("fp-any", name, {}, formula=formula or "", folder=folder, waiting="<form></form>")

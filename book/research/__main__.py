@@ -1,4 +1,4 @@
-"""The commands for many runs: ``python -m book.research sweep|table|tables|figures|verify|collect``."""
+"""The commands for many runs: ``python -m book.research sweep|table|tables|figures|evidence|sentences|...``."""
 
 import os
 import sys
@@ -19,6 +19,7 @@ PAGE = Path("book/all_results.md")
 EVIDENCE = RESULTS / "evidence"
 ORDER = ("headline", "which_part", "methods", "linear", "rates", "no_dev", "unequal", "afrisenti", "distance")
 ORDER += ("transfer", "partitions", "recipe")  # of the evidence's sweeps on its page
+SENTENCES = RESULTS / "sentences.toml"
 COMMAND = "python -m book.research"
 
 Files = Annotated[list[Path] | None, typer.Argument(help="Sweep files; default: all of the book.")]
@@ -142,6 +143,18 @@ def evidence(
     sweeps = [read_sweep(file) for name in ORDER if (file := folder / f"{name}.toml").exists()]
     for path in write(sweeps, records, folder, page):
         print(path)
+
+
+@app.command()
+def sentences(
+    listed: Annotated[Path, typer.Option("--list", help="The concluding sentences, a TOML file.")] = SENTENCES,
+) -> None:
+    """List every concluding sentence of the book with the rows it stands on; exit code 1 if one does not hold."""
+    from .sentences import check, lines
+
+    wrong = [print(lines(found), end="\n\n") or bool(found[2]) for found in check(listed, Path())]
+    print(f"{len(wrong)} sentences, {sum(wrong)} do not hold")
+    raise typer.Exit(int(any(wrong)))
 
 
 @app.command()
