@@ -6,14 +6,13 @@ from pathlib import Path
 from huggingface_hub import ModelCardData
 
 from .config import RunConfig
-from .federation.messages import write_settings
 
 
 def options(config: RunConfig) -> str:
     """Write the options of ``fedprompt run`` that make a configuration, beside the folder of own data."""
-    usual, made = write_settings(RunConfig()) | {"languages": None}, write_settings(config)
+    usual, made = RunConfig().to_text() | {"languages": None}, config.to_text()
     made |= {"data-dir": "DATA"} if config.data.task == "own" else {}
-    return " ".join(f"--{x} {shlex.quote(str(value or 0))}" for x, value in made.items() if value != usual[x])
+    return " ".join(f"--{x} {shlex.quote(str(value))}" for x, value in made.items() if value != usual[x])
 
 
 def card(facts: dict) -> str:

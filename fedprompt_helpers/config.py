@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from .checks import check
 from .errors import FedPromptError, check_choice
+from .files import read_json
 
 # The paper's values where it states them (arXiv 2507.03003): backbone, learning rate, patience. The others are ours or
 # those of its predecessor (Weller et al. 2022: batches of 32, 10 rounds of 1 epoch, 512 tokens).
@@ -123,6 +124,23 @@ CHOICES = {
 """What there is to choose from, for the fields that are one of a few names."""
 TASKS, METHODS, SCHEMES = CHOICES["task"], CHOICES["method"], CHOICES["partition"]
 PROMPT_METHODS = ("prompt-tuning", "p-tuning", "prefix-tuning")
+# Beside the fields in Flower's run configuration: folders for record, finished rounds and model, and of which round.
+EXTRA = ("output", "folder", "save", "save-round")
+LISTS = ("languages", "unseen")  # text separated by commas, on the command line and in Flower
+
+
+def from_text(given: dict[str, Any]) -> dict[str, Any]:
+    """Read the values of a configuration as the command line and Flower carry them; empty text is nothing given."""
+    given = {key: value for key, value in given.items() if key not in EXTRA and (value != "" or key == "languages")}
+    values = {key.replace("-", "_"): value for key, value in given.items()}
+    for name in {*LISTS} & {*values}:
+        values[name] = tuple(part.strip() for part in str(values[name]).split(",") if part.strip())
+    if "mapping" in values:
+        try:
+            values["mapping"] = json.loads(values["mapping"])
+        except ValueError:  # then it is the name of a file
+            values["mapping"] = read_json(values["mapping"], 'a JSON list of lists such as [["en", "de"], ["cy"]]')
+    return values
 
 
 def _said(error: ValidationError) -> str:
@@ -162,6 +180,7 @@ class RunConfig(Group, frozen=True):
             check_choice("field of a configuration", name, [*FIELDS, "seed"])
         if values.get("server_learning_rate") is None:
             values["server_learning_rate"] = 0.1 if values.get("aggregation") == "fedadam" else 1.0
+        values |= {"patience": None} if values.get("patience") == 0 else {}
         if isinstance(values.get("label_budget"), int | str):  # text, as the command line and Flower carry it
             parts = str(values["label_budget"]).split(",")
             values["label_budget"] = tuple(int(part) if part.strip().isdecimal() else part for part in parts)
@@ -180,6 +199,13 @@ class RunConfig(Group, frozen=True):
     def to_dict(self) -> dict[str, Any]:
         """Return the same as JSON-ready values: what a run record holds."""
         return json.loads(json.dumps(self.flat()))
+
+    def to_text(self) -> dict[str, Any]:
+        """Return it as text for `from_text`, Flower's run configuration: names with hyphens, nothing as "", lists with commas."""
+        made = {name: "" if value is None else value for name, value in self.to_dict().items()}
+        made |= {name: ",".join(map(str, made[name])) for name in (*LISTS, "label_budget")}
+        made |= {"mapping": made["mapping"] and json.dumps(made["mapping"]), "patience": made["patience"] or 0}
+        return {name.replace("_", "-"): value for name, value in made.items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RunConfig":

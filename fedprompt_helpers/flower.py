@@ -20,7 +20,6 @@ from .clients import nodes
 from .config import RunConfig
 from .errors import FedPromptError
 from .federation.grid import usable_cores
-from .federation.messages import write_settings
 from .model.devices import choose_device
 
 APP = Path(__file__).with_name("flower_app")
@@ -37,7 +36,7 @@ def flwr_run(config: RunConfig, record: Path, *, save: str = "", save_round: str
     with tempfile.TemporaryDirectory(prefix="fedprompt-", ignore_cleanup_errors=True) as home, ExitStack() as stack:
         programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         environment = {**os.environ, "PATH": programs, "FLWR_HOME": home, "RAY_raylet_start_wait_time_s": "200"}
-        settings = write_settings(config) | {"output": str(record.parent.absolute()), "folder": ""}
+        settings = config.to_text() | {"output": str(record.parent.absolute()), "folder": ""}
         settings |= {"save": save, "save-round": save_round}
         given = Path(home, "run.toml")
         given.write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items()), "utf-8")

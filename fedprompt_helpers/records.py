@@ -1,6 +1,5 @@
 """Run records: one JSON file a run, read without PyTorch."""
 
-import math
 from itertools import accumulate
 from pathlib import Path
 
@@ -42,17 +41,6 @@ def find_record(folder: str | Path, config: RunConfig) -> Path | None:
                 "for; remove or rename the file, or choose another folder (--output)"
             )
     return path
-
-
-def dev_accuracy(record: dict) -> float:
-    """Mean dev accuracy over languages at the epoch or round that early stopping kept; NaN without a dev split."""
-    if "rounds" in record:
-        best = record["rounds"][record["best_round"] - 1] if record["rounds"] else {"dev": {}}
-        kept = [scores["accuracy"] for scores in best["dev"].values()]
-    else:
-        scored = [[entry for entry in epochs if "dev_loss" in entry] for epochs in record["epochs"].values()]
-        kept = [max(one, key=lambda e: e.get("dev_macro_f1", -e["dev_loss"]))["dev_accuracy"] for one in scored if one]
-    return sum(kept) / len(kept) if kept else math.nan
 
 
 def update_bytes(record: dict) -> float:

@@ -15,12 +15,12 @@ from flwr.serverapp import Grid, ServerApp
 
 from .adapters import check_save, save_adapters
 from .clients import about, forget, known_labels, model, nodes
-from .config import RunConfig
+from .config import RunConfig, from_text
 from .data.tasks import check_languages, task_labels
 from .errors import FedPromptError, check_choice
 from .federation.client import client_app
 from .federation.grid import run_here
-from .federation.messages import from_record, read_settings, to_record, write_settings
+from .federation.messages import from_record, to_record
 from .federation.server import serve
 from .federation.state import Outcome
 from .files import write_json
@@ -34,7 +34,7 @@ server_app = ServerApp()
 @server_app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the configuration of ``context.run_config``; leave the outcome in ``context.state``, and perhaps a record."""
-    config, began = read_settings(context.run_config), time.perf_counter()
+    config, began = RunConfig(**from_text(context.run_config)), time.perf_counter()
     output, folder = context.run_config.get("output"), context.run_config.get("folder")
     save = context.run_config.get("save")
     options: Any = {"folder": Path(str(folder)) if folder else None, "tell": getattr(grid, "on_word", tell)}
@@ -72,7 +72,7 @@ def simulate(
     """
     forget()
     check_languages(config)
-    settings, options = write_settings(config), {"on_word": on_round}
+    settings, options = config.to_text(), {"on_word": on_round}
     pooled, card = config.federation.setting == "centralised", choose_device(config.model.device).type != "cpu"
     if (labels := task_labels(config.data.task)) and not card:
         model(config, labels)  # before the processes start: they share it

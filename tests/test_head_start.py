@@ -17,7 +17,7 @@ from fedprompt_helpers.data.tasks import load_task, majority_accuracy
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.federation.client import client_app
 from fedprompt_helpers.federation.grid import run_here
-from fedprompt_helpers.federation.messages import from_record, to_record, write_settings
+from fedprompt_helpers.federation.messages import from_record, to_record
 from fedprompt_helpers.model import head_start, methods, training
 from fedprompt_helpers.records import load_record
 from fedprompt_helpers.runs import run, server_app
@@ -122,7 +122,7 @@ for action in (
 
 @pytest.mark.slow
 def test_the_start_goes_on_without_a_client_that_sends_nonsense():
-    state = run_here(server_app, nonsense, nodes(CONFIG), run_config=write_settings(CONFIG)).state
+    state = run_here(server_app, nonsense, nodes(CONFIG), run_config=CONFIG.to_text()).state
     outcome = json.loads(state["outcome"]["facts"])
     assert outcome["start"]["failed"] == [{"client": 2, "why": "sent class sums that are not sound"}]
     assert np.isfinite(outcome["rounds"][0]["dev_loss"])

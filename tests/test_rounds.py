@@ -11,7 +11,7 @@ from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.federation import client as client_side
 from fedprompt_helpers.federation.client import client_app
 from fedprompt_helpers.federation.grid import ProcessGrid
-from fedprompt_helpers.federation.messages import from_record, write_settings
+from fedprompt_helpers.federation.messages import from_record
 from fedprompt_helpers.federation.strategies import average_for_each
 from fedprompt_helpers.model import training
 from tests.apps import simulate
@@ -71,7 +71,7 @@ def without_times(rounds):
 def test_nothing_depends_on_the_order_of_replies(config, plain):
     from fedprompt_helpers.runs import server_app
 
-    settings = write_settings(config)
+    settings = config.to_text()
     grid, context = Contrary(client_app, 3, run_config=settings), Context(1, 0, {}, RecordDict(), settings)
     try:
         server_app(grid, context)

@@ -13,13 +13,13 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from ..clients import Frozen, Part, about, derive_seed, known_labels, model, part
-from ..config import RunConfig
+from ..config import RunConfig, from_text
 from ..model.counting import backbone_digest
 from ..model.head_start import start_head
 from ..model.head_start import statistics as class_sums
 from ..model.training import evaluate, get_arrays, goodness, join, set_arrays, test_scores, train
 from .grid import say
-from .messages import Arrays, from_record, pack_update, read_settings, to_record
+from .messages import Arrays, from_record, pack_update, to_record
 
 # Actions beside Flower's own: what a client holds, class sums for the start of the head, training without a federation.
 ABOUT, STATISTICS, ALONE = "about", "statistics", "alone"
@@ -66,7 +66,7 @@ class _Asked(NamedTuple):
 
 def _who(context: Context) -> tuple[RunConfig, int]:
     own = {name: context.node_config[name] for name in ("data-dir",) if context.node_config.get(name)}
-    return read_settings(context.run_config | own), int(context.node_config["partition-id"])
+    return RunConfig(**from_text(context.run_config | own)), int(context.node_config["partition-id"])
 
 
 def _read(message: Message, context: Context) -> _Asked:
