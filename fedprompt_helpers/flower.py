@@ -20,7 +20,7 @@ from .clients import nodes
 from .config import RunConfig
 from .errors import FedPromptError
 from .federation.grid import usable_cores
-from .model.devices import choose_device
+from .model.backbones import choose_device
 
 APP = Path(__file__).with_name("flower_app")
 STARTUP = 60  # seconds that a SuperLink may take to start
@@ -47,14 +47,14 @@ def flwr_run(config: RunConfig, record: Path, *, save: str = "", save_round: str
         for line in running.stdout or ():
             print(line, end="", file=sys.stderr, flush=True)
             said.append(line.strip(" \n│╭╮╰╯─"))
-    faults = [line for line in said if "Error" in line] or [line for line in said if line] or ["nothing"]
+    last = ["nothing", *filter(None, said), *(line for line in said if "Error" in line)][-1]
     if not record.exists() or record.stat().st_mtime_ns == before:
         raise FedPromptError(
-            f"the run under Flower left no record; the last it said: {faults[-1]}; mend the cause, or leave --runtime "
-            "out: the processes of this machine need no SuperLink and no Ray"
+            f"the run under Flower left no record; the last it said: {last}; mend the cause, or leave --runtime out: "
+            "the processes of this machine need no SuperLink and no Ray"
         )
     if save and not Path(save).expanduser().exists():
-        raise FedPromptError(f"the record is {record}, but {save} could not be written; Flower said: {faults[-1]}")
+        raise FedPromptError(f"the record is {record}, but {save} could not be written; Flower said: {last}")
     return record
 
 
@@ -73,11 +73,9 @@ def _start_superlink(stack: ExitStack, home: Path, environment: dict) -> None:
         with suppress(OSError), urllib.request.urlopen(f"http://{link}/health", timeout=1):
             return
         time.sleep(0.2)
-    said = ["it said nothing", *filter(str.strip, log.read_text(errors="replace").splitlines())]
-    raise FedPromptError(
-        f"Flower's SuperLink did not start within {STARTUP} seconds ({said[-1][:200]}); try again, or leave "
-        "--runtime out"
-    )
+    said = ["it said nothing", *filter(str.strip, log.read_text(errors="replace").splitlines())][-1][:200]
+    what = f"Flower's SuperLink did not start within {STARTUP} seconds ({said})"
+    raise FedPromptError(f"{what}; try again, or leave --runtime out")
 
 
 @contextmanager

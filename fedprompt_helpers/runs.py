@@ -24,7 +24,7 @@ from .federation.messages import from_record, to_record
 from .federation.server import serve
 from .federation.state import Outcome
 from .files import write_json
-from .model.devices import choose_device
+from .model.backbones import choose_device
 from .records import find_record, load_record
 from .reports import by_language, make_record
 
@@ -65,10 +65,9 @@ def simulate(
     """Run a configuration on this machine: the ServerApp in this process, clients in one process a core (chapter 6).
 
     `on_round` is called with the entry of each round (each epoch, without a federation), see ``Outcome``. Finished
-    rounds are kept in `folder`; a later call with the same folder goes on after them. Flower's own log of the run is
-    written there; elsewhere its warnings alone are shown. With `keep_own`, clients that end with a model of their own
-    (personal epochs, a local head or prompt) send it at the end, for ``own``. If something of the configuration is not
-    here, too few clients send a sound update, or one cannot score, that is a FedPromptError.
+    rounds are kept in `folder`, beside Flower's own log, and a later call goes on after them. With `keep_own`, clients
+    that end with a model of their own send it at the end, for ``own``. If something of the configuration is not here,
+    too few clients send a sound update, or one cannot score, that is a FedPromptError.
     """
     forget()
     check_languages(config)
@@ -131,10 +130,9 @@ def run(
     if path := there:
         recorded = load_record(path).get("data_digest")  # old records have one for all languages, or none
         if isinstance(recorded, dict) and recorded != digests(config)["data_digest"]:
-            raise FedPromptError(
-                f"{path} is the record of this configuration, but its data were others: files have changed, or "
-                "FEDPROMPT_DATA names another folder; --again runs it anew and replaces the record, --output keeps both"
-            )
+            what = f"{path} is the record of this configuration, but its data were others: files have changed, or"
+            then = "--again runs it anew and replaces the record, --output keeps both"
+            raise FedPromptError(f"{what} FEDPROMPT_DATA names another folder; {then}")
         if not save:
             return path
         if not unfinished.is_dir():  # of a run whose model could not be saved, the rounds are still there
@@ -144,7 +142,7 @@ def run(
         check_languages(config)
         from .flower import flwr_run
 
-        return flwr_run(config, path, save=(save and str(Path(save).absolute())) or "", save_round=save_round)
+        return flwr_run(config, path, save=str(Path(save).absolute()) if save else "", save_round=save_round)
     if again:
         shutil.rmtree(unfinished, ignore_errors=True)
     outcome = simulate(config, on_progress, folder=unfinished, keep_own=save is not None)

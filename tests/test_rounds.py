@@ -115,7 +115,7 @@ UNSOUND = {
     "one array too many": (
         "float32",
         replace_arrays(lambda record: ArrayRecord({**record, "more": Array(np.zeros(3))})),
-        "sent other arrays than it received: more",
+        "sent other arrays than expected: more",
     ),
     "no arrays at all": ("float32", replace_arrays(lambda record: ArrayRecord({})), "sent other arrays"),
     "text for numbers": ("float32", first_is(lambda array: np.full(array.shape, "many")), "instead of numbers"),
@@ -228,9 +228,9 @@ def test_personal_epochs_change_the_test_alone_and_only_for_the_better(config, p
     assert without_times(personal.rounds) == without_times(plain.rounds)
     assert personal.test != plain.test and same(personal.arrays, plain.arrays)
 
-    def for_the_worse(model, *given, patience, **options):
-        history = training.train(model, *given, patience=patience, **options)
-        if patience:  # alone, at the end: confident and wrong
+    def for_the_worse(model, data, dev=None, **options):
+        history = training.train(model, data, dev, **options)
+        if dev:  # alone, at the end: confident and wrong
             wrong = {name: -100 * values for name, values in training.get_arrays(model).items()}
             training.set_arrays(model, wrong)
         return history

@@ -55,24 +55,28 @@ def pack_update(trained: Arrays, received: Arrays, precision: str) -> Arrays:
     return packed
 
 
-def unpack_update(update: Arrays, received: Arrays, precision: str) -> Arrays:
-    """Rebuild a client's trained arrays, float32, from its reply, or say what is not sound in it."""
-    shapes = {name: values.shape for name, values in received.items()}
-    shapes |= {name + SCALE: (1,) for name in received} if precision == "int8" else {}
-    if set(update) != set(shapes):
-        raise FedPromptError(f"sent other arrays than it received: {sorted(set(update) ^ set(shapes))[0]}")
-    for name, values in update.items():
+def sound(arrays: Arrays, shapes: dict[str, tuple[int, ...]]) -> Arrays:
+    """Return a client's arrays as they are, or say what is not sound in them: a name, a shape, a type or a value."""
+    if set(arrays) != set(shapes):
+        raise FedPromptError(f"sent other arrays than expected: {sorted(set(arrays) ^ set(shapes))[0]}")
+    for name, values in arrays.items():
         if values.shape != shapes[name] or values.dtype.kind not in "if":
             found = f"{values.dtype} in shape {values.shape}"
             raise FedPromptError(f"sent {name} as {found} instead of numbers in shape {shapes[name]}")
-    rebuilt = {}
+        if not np.isfinite(values).all():
+            raise FedPromptError(f"sent {name} with values that are not finite numbers")
+    return arrays
+
+
+def unpack_update(update: Arrays, received: Arrays, precision: str) -> Arrays:
+    """Rebuild a client's trained arrays, float32, from its reply, or say what is not `sound` in it."""
+    shapes, rebuilt = {name: values.shape for name, values in received.items()}, {}
+    sound(update, shapes | ({name + SCALE: (1,) for name in received} if precision == "int8" else {}))
     for name in received:
         values = update[name].astype(np.float32)
         if precision == "int8":
             values = values * update[name + SCALE]
         if precision != "float32":
             values = values + received[name].astype(np.float32)
-        if not np.isfinite(values).all():
-            raise FedPromptError(f"sent {name} with values that are not finite numbers")
         rebuilt[name] = values
-    return rebuilt
+    return sound(rebuilt, shapes)

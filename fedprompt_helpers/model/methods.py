@@ -26,6 +26,10 @@ LORA_TARGETS = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING | LORA_TARGETS
 class MethodNotAvailable(FedPromptError):
     """A method that cannot be put on this type of backbone."""
 
+    def __init__(self, model: torch.nn.Module, method: str, why: str):
+        what = f"{method} is not available for a backbone of type {model.config.model_type!r}"
+        super().__init__(f"{what}: {why}; take another method or another backbone")
+
 
 def prepare(
     model: torch.nn.Module, method: str, *, virtual_tokens: int = 8, prompt_init: str = "vocabulary",
@@ -46,8 +50,8 @@ def prepare(
         Where prompt tuning starts: ``"vocabulary"``, the vectors of words drawn from it (Lester et al. 2021, section
         3.2), or ``"random"``, PEFT's normal vectors, many times as long, which hardly turn at our learning rates.
     virtual_tokens, lora_rank, seed : int
-        Virtual tokens of the prompt methods, at least 1; rank of LoRA's matrices; what governs the initial values of
-        all that is trained: clients whose arrays are averaged must start alike.
+        Of the prompt methods, at least 1; of LoRA's matrices; and what governs the initial values of all that is
+        trained: clients whose arrays are averaged must start alike.
     """
     check_choice("method", method, CHOICES["method"])
     check_choice("prompt_init", prompt_init, CHOICES["prompt_init"])
@@ -55,7 +59,7 @@ def prepare(
         raise FedPromptError(f"virtual_tokens is {virtual_tokens}; a prompt needs at least 1 virtual token")
     heads = [name for name in HEADS if hasattr(model, name)]
     if not heads:
-        raise _not_available(model, method, f"it has no classification head called {' or '.join(HEADS)}")
+        raise MethodNotAvailable(model, method, f"it has no classification head called {' or '.join(HEADS)}")
     if isinstance(getattr(model, "classifier", None), MeanHead):
         model.classifier.virtual_tokens = virtual_tokens if method in ("prompt-tuning", "p-tuning") else 0
         if method == "head":
@@ -72,7 +76,7 @@ def prepare(
             try:
                 prepared = peft.get_peft_model(model, config)
             except (ValueError, AttributeError) as error:
-                raise _not_available(model, method, str(error)) from error
+                raise MethodNotAvailable(model, method, str(error)) from error
     for parameter in prepared.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -89,7 +93,7 @@ def _peft_config(model: torch.nn.Module, method: str, tokens: int, start, rank: 
     if method == "prefix-tuning":
         forwards = (model.forward, model.base_model.forward)
         if not any("past_key_values" in inspect.signature(forward).parameters for forward in forwards):
-            raise _not_available(model, method, "its layers take no keys and values from outside")
+            raise MethodNotAvailable(model, method, "its layers take no keys and values from outside")
         return peft.PrefixTuningConfig(num_virtual_tokens=tokens)
     own, width = model.config, model.get_input_embeddings().embedding_dim  # not always the hidden size
     sizes = {"num_virtual_tokens": tokens, "token_dim": width}
@@ -97,8 +101,3 @@ def _peft_config(model: torch.nn.Module, method: str, tokens: int, start, rank: 
     if method == "prompt-tuning":
         return peft.PromptTuningConfig(prompt_tuning_init=start, **sizes)
     return peft.PromptEncoderConfig(encoder_hidden_size=128, **sizes)
-
-
-def _not_available(model: torch.nn.Module, method: str, why: str) -> MethodNotAvailable:
-    what = f"{method} is not available for a backbone of type {model.config.model_type!r}"
-    return MethodNotAvailable(f"{what}: {why}; take another method or another backbone")

@@ -8,7 +8,6 @@ class MeanHead(torch.nn.Module):
     """One linear layer, which starts at zero: nothing has to break a symmetry where there is one layer."""
 
     def __init__(self, width: int, labels: int):
-        """Make the layer."""
         super().__init__()
         self.out_proj = torch.nn.Linear(width, labels)
         torch.nn.init.zeros_(self.out_proj.weight)
