@@ -1,6 +1,7 @@
 """A trained model in a folder of its own: PEFT's adapter, all that was trained by name, and a card (chapter 2)."""
 
 import json
+import shlex
 import tempfile
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -8,12 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from huggingface_hub import ModelCardData
 from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
-from .cards import card
 from .clients import Frozen, model
 from .config import RunConfig
 from .errors import FedPromptError, check_choice
@@ -192,3 +193,55 @@ def classify(
     shares = softmax(logits, axis=1)
     found = zip(shares.argmax(axis=1), shares, whole, strict=True)
     return [Guess(adapter.labels[k], float(row[k]), len(long) > length) for k, row, long in found]
+
+
+def options(config: RunConfig) -> str:
+    """Write the options of ``fedprompt run`` that make a configuration, beside the folder of own data."""
+    usual, made = RunConfig().to_text() | {"languages": None}, config.to_text()
+    made |= {"data-dir": "DATA"} if config.data.task == "own" else {}
+    return " ".join(f"--{x} {shlex.quote(str(value))}" for x, value in made.items() if value != usual[x])
+
+
+def card(facts: dict) -> str:
+    """Write the card of a saved model: task, languages, labels, scores with their floor, data and configuration."""
+    config, base, labels = facts["config"], facts["config"]["backbone"], facts["labels"]
+    about = {"library_name": "peft", "tags": ["federated-learning", config["method"], config["setting"]]}
+    about |= {} if base == "pocket" or Path(base).exists() else {"base_model": base}
+    scores = "| language | test texts | majority class | accuracy | macro-F1 |\n|---|---|---|---|---|"
+    for x, found in facts["test"].items():
+        scores += f"\n| {x} | {facts['examples'][x]['test']} | {facts['majority'][x]:.3f} | {found['accuracy']:.3f}"
+        scores += f" | {found['macro_f1']:.3f} |"
+    mean = ', pooling="mean"' if config["pooling"] == "mean" else ""
+    load = f'fp.load_backbone("{base}", num_labels={len(labels)}{mean}).model'
+    peft = f"""from peft import PeftModel
+
+model = PeftModel.from_pretrained({load}, "FOLDER")
+# or, with labels and probabilities:
+"""
+    encoder = "PEFT keeps the prompt that the encoder made, not the encoder: to train on, take `fp.load_adapter`.\n\n"
+    digests = (f"- {x}: texts and labels have the digest {digest}\n" for x, digest in facts["data_digest"].items())
+    return f"""---
+{ModelCardData(language=config["languages"], **about).to_yaml()}
+---
+# {config["task"]}: {", ".join(config["languages"])}
+
+{config["method"]} on the frozen backbone {base}, {config["setting"]}. Made with:
+
+    fedprompt run {options(RunConfig.from_dict(config))}
+
+Labels: {", ".join(labels)}
+
+## Scores on the test split
+
+{scores if facts["test"] else "Not tested."}
+
+## Use
+
+```python
+import fedprompt_helpers as fp
+{"" if config["method"] in ("head", "full") else peft}fp.classify(fp.load_adapter("FOLDER"), ["a text"])
+```
+
+{encoder if config["method"] == "p-tuning" else ""}## Data
+
+{"".join(digests)}"""

@@ -1,7 +1,6 @@
-"""A Flower grid whose nodes are processes of this machine: no Ray, no SuperLink, nothing of Flower replaced.
+"""A Flower grid whose nodes are processes of this machine (chapter 6): no Ray, no SuperLink, nothing replaced.
 
-Processes are forked where that is safe, so that they have the frozen backbone in the same memory; they end with the one
-that started them, and one that dies is replaced: its client is an error of that round (chapter 6).
+Forked processes share the frozen backbone's memory. They end with the one that started them; one that dies is replaced.
 """
 
 import functools

@@ -11,9 +11,9 @@ from transformers.utils import logging
 
 from ..config import CHOICES
 from ..errors import FedPromptError, check_choice
+from .methods import pool
 from .pocket import load_tokenizer as pocket_tokenizer
 from .pocket import pocket_folder
-from .pooling import pool
 
 
 class Backbone(NamedTuple):
