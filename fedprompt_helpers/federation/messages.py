@@ -64,7 +64,7 @@ def sound(arrays: Arrays, shapes: dict[str, tuple[int, ...]]) -> Arrays:
             found = f"{values.dtype} in shape {values.shape}"
             raise FedPromptError(f"sent {name} as {found} instead of numbers in shape {shapes[name]}")
         if not np.isfinite(values).all():
-            raise FedPromptError(f"sent {name} with values that are not finite numbers")
+            raise FedPromptError(f"sent {name.removesuffix(SCALE)} with values that are not finite numbers")
     return arrays
 
 
