@@ -130,9 +130,10 @@ def run(
     if path := there:
         recorded = load_record(path).get("data_digest")  # old records have one for all languages, or none
         if isinstance(recorded, dict) and recorded != digests(config)["data_digest"]:
-            what = f"{path} is the record of this configuration, but its data were others: files have changed, or"
-            then = "--again runs it anew and replaces the record, --output keeps both"
-            raise FedPromptError(f"{what} FEDPROMPT_DATA names another folder; {then}")
+            raise FedPromptError(
+                f"{path} is the record of this configuration, but its data were others: files have changed, or "
+                "FEDPROMPT_DATA names another folder; --again runs it anew and replaces the record, --output keeps both"
+            )
         if not save:
             return path
         if not unfinished.is_dir():  # of a run whose model could not be saved, the rounds are still there

@@ -108,8 +108,10 @@ class Exchange:
         """Refuse to go on with fewer clients than the configuration asks for."""
         share, clients = self.job.config.federation.min_share, self.job.clients
         if len(found) < max(1, share * clients):
-            few = f"{where}only {len(found)} of {clients} clients sent {what}, fewer than the share of {share}"
-            raise FedPromptError(f"{few}; {self.who()}; {then}")
+            raise FedPromptError(
+                f"{where}only {len(found)} of {clients} clients sent {what}, fewer than the share of {share}; "
+                f"{self.who()}; {then}"
+            )
 
     def who(self) -> str:
         """Name the client that failed last and why."""
