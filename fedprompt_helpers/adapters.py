@@ -1,21 +1,20 @@
-"""A trained model in a folder of its own: what PEFT reads, what ``predict`` needs, and a card (chapter 2).
-
-Beside PEFT's adapter lie all trained arrays by name: of P-tuning's prompt encoder PEFT keeps the output alone.
-"""
+"""A trained model in a folder of its own: PEFT's adapter, all that was trained by name, and a card (chapter 2)."""
 
 import json
+import shlex
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from huggingface_hub import ModelCardData
 from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from scipy.special import softmax
 
-from .cards import card
 from .clients import Frozen, model
 from .config import RunConfig
 from .errors import FedPromptError, check_choice
@@ -26,8 +25,7 @@ from .model.training import Encoded, predict, set_arrays
 from .texts import as_texts
 
 FACTS, ARRAYS, CARD, CONFIG = "fedprompt.json", "trained.safetensors", "README.md", "adapter_config.json"
-FORMAT = 1
-EXPECTED = "a folder that `fedprompt run --save` wrote"
+FORMAT, EXPECTED = 1, "a folder that `fedprompt run --save` wrote"
 KEPT = ("name", "config", "labels", "label_sets", "data_digest", "backbone_digest", "machine", "versions", "code")
 
 
@@ -54,8 +52,8 @@ def check_save(config: RunConfig, folder: Path, which: str, output: Path) -> Non
     check_choice("save_round", which, ("best", "last", "both"))
     if folder.exists() or folder.is_symlink() or output.resolve().is_relative_to(folder.resolve()):
         raise FedPromptError(f"{folder} is there already, or will be for the record; name a new folder with --save")
-    names = ["-".join(languages) for languages in _own(config).values()]
-    if which != "best" and (names or config.federation.setting != "federated"):
+    names = [name for name, _, _ in _own(config)]
+    if which != "best" and names:
         what = f"save_round is {which!r}, but this run does not end with the one model of a federation"
         raise FedPromptError(f"{what}, whose rounds differ; leave it out")
     if wrong := [x for x in names if names.count(x) > 1 or Path(x).name != x or x == ".."]:
@@ -63,17 +61,17 @@ def check_save(config: RunConfig, folder: Path, which: str, output: Path) -> Non
         raise FedPromptError(f"{what}; rename a language")
     with _beside(folder) as made:
         for name in names:
-            (made / name).mkdir()
+            (made / name).mkdir(exist_ok=not name)
 
 
-def _own(config: RunConfig) -> dict[str, tuple[str, ...]]:
-    """Say which models of single clients a run leaves, by their names in ``Outcome.own``, and of which languages."""
-    federation, groups = config.federation, config.client_languages
-    if federation.setting == "local":
-        return {group[0]: group for group in groups}
-    differ = config.training.personal_epochs or "local" in (federation.head, federation.prompt)
-    differ = federation.setting == "federated" and (differ or federation.aggregation == "fedavg-distance")
-    return {str(number): group for number, group in enumerate(groups)} if differ else {}
+def _own(config: RunConfig) -> list[tuple[str, str, tuple[str, ...]]]:
+    """List models that are not of a federation as a whole: their folders, names in ``Outcome.own``, and languages."""
+    data, federation, alone = config.data, config.federation, config.federation.setting == "local"
+    if federation.setting == "centralised":
+        return [("", "all", data.languages + data.unseen)]
+    if not (alone or config.own_models or federation.aggregation == "fedavg-distance"):
+        return []
+    return [("-".join(x), x[0] if alone else str(i), x) for i, x in enumerate(config.client_languages)]
 
 
 @contextmanager
@@ -93,46 +91,31 @@ def _beside(folder: Path):
 def save_adapters(folder: Path, outcome: Outcome, record: dict, which: str = "best") -> None:
     """Write the models of a run into a new folder, which is there as a whole or not at all.
 
-    Parameters
-    ----------
-    folder : Path
-        Where one model goes; if clients have models of their own, each goes into a folder in it named by its languages.
-    outcome, record : Outcome, dict
-        What the run left, with the arrays of single clients where they differ, and its record.
-    which : str
-        Of a federation: ``"best"``, ``"last"`` or ``"both"`` rounds; both go into folders of these names.
+    Of a federation, `which` is the ``"best"`` or the ``"last"`` round, or ``"both"``, in folders of these names. If
+    clients have models of their own (in ``outcome.own``), each gets a folder named by its languages.
     """
     config = RunConfig.from_dict(record["config"])
-    tested = config.data.languages + config.data.unseen
-    if config.federation.setting == "centralised":
-        models = {"": (outcome.own["all"], tested)}
-    elif own := _own(config):
-        models = {"-".join(own[name]): (arrays, own[name]) for name, arrays in outcome.own.items()}
-    else:
-        models = {"best": (outcome.arrays, tested), "last": (outcome.last, ())}
-        models = models if which == "both" else {"": models[which]}
-    frozen = model(config, tuple(record["labels"]), "cpu")
-    pairs = "text_pair" in outcome.about[0]["columns"]
-    with _beside(folder) as made:
-        for name, (arrays, languages) in models.items():
-            (made / name).mkdir(exist_ok=not name)
-            _save(made / name, frozen.model, arrays, record, languages, pairs)
-        made.rename(folder)
-
-
-def _save(made: Path, trained, arrays: dict[str, np.ndarray], record: dict, languages: Sequence[str], pairs: bool):
-    set_arrays(trained, arrays)
-    if isinstance(trained, PeftModel):
-        trained.save_pretrained(str(made), save_embedding_layers=False)
-        # The name that the run gave: where the backbone lies on this machine is nobody's business.
-        settings = json.loads((made / CONFIG).read_text("utf-8"))
-        _write(made / CONFIG, settings | {"base_model_name_or_path": record["config"]["backbone"]})
-    save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, made / ARRAYS)
-    facts = {"format": FORMAT, "pairs": pairs}
-    facts |= {name: {x: record[name][x] for x in languages} for name in ("test", "majority", "examples")}
+    models = {name: (outcome.own[of], languages) for name, of, languages in _own(config)}
+    if not models:
+        rounds = {"best": (outcome.arrays, config.data.languages + config.data.unseen), "last": (outcome.last, ())}
+        models = rounds if which == "both" else {"": rounds[which]}
+    trained = model(config, tuple(record["labels"]), "cpu").model
+    facts = {"format": FORMAT, "pairs": "text_pair" in outcome.about[0]["columns"]}
     facts |= {name: record[name] for name in KEPT} | {"config": record["config"] | {"data_dir": None}}
-    _write(made / FACTS, facts)
-    _write(made / CARD, card(facts))
+    with _beside(folder) as whole:
+        for name, (arrays, languages) in models.items():
+            (made := whole / name).mkdir(exist_ok=not name)
+            set_arrays(trained, arrays)
+            if isinstance(trained, PeftModel):
+                trained.save_pretrained(str(made), save_embedding_layers=False)
+                # The name that the run gave: where the backbone lies on this machine is nobody's business.
+                settings = json.loads((made / CONFIG).read_text("utf-8"))
+                _write(made / CONFIG, settings | {"base_model_name_or_path": record["config"]["backbone"]})
+            save_file({x: np.ascontiguousarray(values) for x, values in arrays.items()}, made / ARRAYS)
+            of = {x: {y: record[x][y] for y in languages} for x in ("test", "majority", "examples")}
+            _write(made / FACTS, facts | of)
+            _write(made / CARD, card(facts | of))
+        whole.rename(folder)
 
 
 def _write(path: Path, content: dict | str) -> None:
@@ -143,11 +126,7 @@ def _write(path: Path, content: dict | str) -> None:
 def load_adapter(folder: str | Path) -> Adapter:
     """Load what ``fedprompt run --save`` wrote, of any method, onto the frozen backbone of this process.
 
-    Raises
-    ------
-    FedPromptError
-        If the folder is no such folder, or what is in it is not sound, or the backbone is not the one that the arrays
-        were trained on.
+    A folder that is none, content that is not sound, and another backbone than the arrays' own are FedPromptErrors.
     """
     try:
         folder = Path(folder)
@@ -176,10 +155,8 @@ def load_adapter(folder: str | Path) -> Adapter:
     set_arrays(frozen.model, arrays)
     same_type = str(next(frozen.model.base_model.parameters()).dtype) == f"torch.{weights}"
     if config.model.method != "full" and same_type and backbone_digest(frozen.model) != trained_on:
-        raise FedPromptError(
-            f"{folder} was trained on another backbone than the {config.model.backbone!r} that is here; its scores "
-            "would not hold: get the backbone that it was trained on"
-        )
+        what = f"{folder} was trained on another backbone than the {config.model.backbone!r} that is here"
+        raise FedPromptError(f"{what}; its scores would not hold: get the backbone that it was trained on")
     return Adapter(frozen, arrays, labels, sets, pairs)
 
 
@@ -192,28 +169,15 @@ def classify(
     adapter: Adapter, texts: str | Iterable[str], others: str | Iterable[str] | None = None,
     *, language: str | None = None,
 ) -> list[Guess]:  # fmt: skip
-    """Say what label each text has, and how probable the model holds it to be.
+    """Say what label each text has, and how probable the model of ``load_adapter`` holds it to be, in their order.
 
-    Parameters
-    ----------
-    adapter : Adapter
-        From ``load_adapter``.
-    texts, others : str or iterable of str
-        A text or several, and for a task of sentence pairs the second of each pair. None may be empty.
-    language : str, optional
-        Forbid the labels that the training files of this language do not have.
-
-    Returns
-    -------
-    list of Guess
-        In the order of the texts.
+    `texts` is a text or several, and `others` the second of each pair, for a task of sentence pairs; none may be empty.
+    With `language`, the labels that its training files do not have are forbidden.
     """
     given = [as_texts(texts), *([] if others is None else [as_texts(others)])]
     if len(given) != 1 + adapter.pairs or len(given[0]) != len(given[-1]):
-        need = "two texts for each example" if adapter.pairs else "one text for each example"
-        raise FedPromptError(
-            f"this model reads {need}; give texts{' and as many others' if adapter.pairs else ' alone'}"
-        )
+        need, give = ("two texts", " and as many others") if adapter.pairs else ("one text", " alone")
+        raise FedPromptError(f"this model reads {need} for each example; give texts{give}")
     sets = adapter.label_sets
     known = adapter.labels if language is None else sets[check_choice("language of this model", language, sets)]
     if not given[0]:
@@ -226,10 +190,58 @@ def classify(
     if not np.isfinite(logits).all():
         raise FedPromptError("what this model says is not a number, so its arrays are not sound; train it anew")
     logits[:, [label not in known for label in adapter.labels]] = -np.inf
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
-    best = shares.argmax(axis=1)
-    return [
-        Guess(adapter.labels[k], float(row[k]), len(long) > length)
-        for k, row, long in zip(best, shares, whole, strict=True)
-    ]
+    shares = softmax(logits, axis=1)
+    found = zip(shares.argmax(axis=1), shares, whole, strict=True)
+    return [Guess(adapter.labels[k], float(row[k]), len(long) > length) for k, row, long in found]
+
+
+def options(config: RunConfig) -> str:
+    """Write the options of ``fedprompt run`` that make a configuration, beside the folder of own data."""
+    usual, made = RunConfig().to_text() | {"languages": None}, config.to_text()
+    made |= {"data-dir": "DATA"} if config.data.task == "own" else {}
+    return " ".join(f"--{x} {shlex.quote(str(value))}" for x, value in made.items() if value != usual[x])
+
+
+def card(facts: dict) -> str:
+    """Write the card of a saved model: task, languages, labels, scores with their floor, data and configuration."""
+    config, base, labels = facts["config"], facts["config"]["backbone"], facts["labels"]
+    about = {"library_name": "peft", "tags": ["federated-learning", config["method"], config["setting"]]}
+    about |= {} if base == "pocket" or Path(base).exists() else {"base_model": base}
+    scores = "| language | test texts | majority class | accuracy | macro-F1 |\n|---|---|---|---|---|"
+    for x, found in facts["test"].items():
+        scores += f"\n| {x} | {facts['examples'][x]['test']} | {facts['majority'][x]:.3f} | {found['accuracy']:.3f}"
+        scores += f" | {found['macro_f1']:.3f} |"
+    mean = ', pooling="mean"' if config["pooling"] == "mean" else ""
+    load = f'fp.load_backbone("{base}", num_labels={len(labels)}{mean}).model'
+    peft = f"""from peft import PeftModel
+
+model = PeftModel.from_pretrained({load}, "FOLDER")
+# or, with labels and probabilities:
+"""
+    encoder = "PEFT keeps the prompt that the encoder made, not the encoder: to train on, take `fp.load_adapter`.\n\n"
+    digests = (f"- {x}: texts and labels have the digest {digest}\n" for x, digest in facts["data_digest"].items())
+    return f"""---
+{ModelCardData(language=config["languages"], **about).to_yaml()}
+---
+# {config["task"]}: {", ".join(config["languages"])}
+
+{config["method"]} on the frozen backbone {base}, {config["setting"]}. Made with:
+
+    fedprompt run {options(RunConfig.from_dict(config))}
+
+Labels: {", ".join(labels)}
+
+## Scores on the test split
+
+{scores if facts["test"] else "Not tested."}
+
+## Use
+
+```python
+import fedprompt_helpers as fp
+{"" if config["method"] in ("head", "full") else peft}fp.classify(fp.load_adapter("FOLDER"), ["a text"])
+```
+
+{encoder if config["method"] == "p-tuning" else ""}## Data
+
+{"".join(digests)}"""

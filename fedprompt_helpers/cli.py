@@ -14,11 +14,15 @@ from .config import METHODS
 from .errors import FedPromptError
 from .options import configuration, options_of
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Multilingual federated prompt tuning: run experiments, and show what they gave.",
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+)  # fmt: skip
 
 
 def main() -> None:
     """Run the command; a mistake of the caller gives one line and exit code 2, never a traceback."""
+    os.environ.setdefault("MPLBACKEND", "agg")  # pictures are saved, never shown
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a console without a letter shows ? and goes on
@@ -38,12 +42,6 @@ def main() -> None:
         then = "begins anew" if "flower" in sys.argv else "goes on after the last finished round"
         print(f"\nfedprompt: stopped; the same command {then}", file=sys.stderr)
     sys.exit(code)
-
-
-@app.callback()
-def about() -> None:
-    """Multilingual federated prompt tuning: run experiments, and show what they gave."""
-    os.environ.setdefault("MPLBACKEND", "agg")  # pictures are saved, never shown
 
 
 @app.command()
@@ -199,7 +197,6 @@ def count(
 @options_of("task", "languages", "data_dir", "clients", "alpha", "mapping", "train_size", "seed")
 def show_partition(
     scheme: Annotated[str, typer.Option("--scheme", "--partition", help="Who holds what.")] = "language",
-    by: Annotated[str, typer.Option(help="Count by label or by language.")] = "label",
     plot: Annotated[Path, typer.Option(help="Where to save the picture.")] = Path("partition.png"),
     **given: Any,
 ) -> None:
@@ -212,18 +209,17 @@ def show_partition(
     from .plots import plot_partition
 
     loaded = load(config)
-    parts, languages = deal(loaded, config), loaded.languages
+    parts, shown = deal(loaded, config), []
     for note in loaded.notes:
         print(f"note: {note}", file=sys.stderr)
-    names, held = {"label": list(loaded.labels), "language": list(languages)}, counts(parts, loaded, "language")
-    clients, shown = [f"{i}: {','.join(pd.Index(languages)[row > 0])}" for i, row in enumerate(held)], []
-    for kind in dict.fromkeys((by, "language")):
-        table = counts(parts, loaded, kind)
-        frame = pd.DataFrame(table, clients, names[kind]).rename_axis(columns="client")
-        frame.insert(len(names[kind]), "all", table.sum(axis=1), allow_duplicates=True)
+    labels, held = (counts(parts, loaded, kind) for kind in ("label", "language"))
+    clients = [f"{i}: {','.join(pd.Index(loaded.languages)[row > 0])}" for i, row in enumerate(held)]
+    for table, names in ((labels, loaded.labels), (held, loaded.languages)):
+        frame = pd.DataFrame(table, clients, list(names)).rename_axis(columns="client")
+        frame.insert(len(names), "all", table.sum(axis=1), allow_duplicates=True)
         shown.append(frame.to_string())
     print(*shown, sep="\n\n")
-    save_plot(plot_partition(counts(parts, loaded, by), names[by], clients), plot)
+    save_plot(plot_partition(labels, list(loaded.labels), clients), plot)
 
 
 def save_plot(axes, target: Path) -> None:

@@ -14,8 +14,7 @@ from .data.loading import own_labels
 from .data.partition import deal
 from .data.tasks import Task, load, majority_accuracy, task_labels
 from .errors import FedPromptError
-from .model.backbones import load_backbone, load_tokenizer
-from .model.devices import choose_device, compute_dtype
+from .model.backbones import choose_device, compute_dtype, load_backbone, load_tokenizer
 from .model.methods import prepare
 from .model.training import Encoded, encode, get_arrays, join
 
@@ -61,8 +60,7 @@ def scored_by(config: RunConfig, client: int) -> tuple[str, ...]:
 def texts(config: RunConfig, client: int, labels: Labels) -> tuple[Task, list]:
     """Load one client's texts and nobody else's: its languages, unseen ones that it scores, its training examples.
 
-    Artificial cuts (IID, Dirichlet, several clients a language) shuffle all languages first, so that every client of
-    such a simulation has to read them all.
+    Artificial cuts (IID, Dirichlet, several clients a language) shuffle all languages first: every client reads all.
     """
     data, pooled = config.data, config.federation.setting == "centralised"
     if pooled or not config.natural:
@@ -88,7 +86,13 @@ def known_labels(config: RunConfig, client: int) -> Labels:
 
 def about(config: RunConfig, client: int, labels: Labels) -> dict:
     """Say what a client holds, without a text: sizes, majority shares and digests by language, and notes."""
-    task, parts = texts(config, client, labels)
+    (task, parts), chosen, notes = texts(config, client, labels), config.model, []
+    for language, splits in task.data.items():
+        unknown, cut = unread(config, splits["train"])
+        said = f"{language}: {unknown:.0%} of all tokens are unknown to the tokenizer of {chosen.backbone}"
+        notes += [said] if unknown >= UNKNOWN else []
+        said = f"{language}: {cut:.0%} of the training texts are cut to {chosen.max_length} tokens"
+        notes += [said] if cut >= CUT else []
     scored = {name: task.data[name] for name in scored_by(config, client)}
     return {
         "columns": parts[0].column_names,
@@ -98,7 +102,7 @@ def about(config: RunConfig, client: int, labels: Labels) -> dict:
         "source": {name: task.sources[name] for name in scored},
         "label_sets": {name: task.label_sets[name] for name in scored},
         "train": sum(map(len, parts)),
-        "notes": [*task.notes, *_not_read(config, task)],
+        "notes": [*task.notes, *notes],
     }
 
 
@@ -109,19 +113,6 @@ def unread(config: RunConfig, rows) -> tuple[float, float]:
     ids = tokenizer(*given, verbose=False)["input_ids"] if len(rows) else []
     unknown = sum(row.count(tokenizer.unk_token_id) for row in ids) / max(1, sum(map(len, ids)))
     return unknown, sum(len(row) > config.model.max_length for row in ids) / max(1, len(ids))
-
-
-def _not_read(config: RunConfig, task: Task) -> list[str]:
-    notes = []
-    for language, splits in task.data.items():
-        unknown, cut = unread(config, splits["train"])
-        if unknown >= UNKNOWN:
-            notes.append(
-                f"{language}: {unknown:.0%} of all tokens are unknown to the tokenizer of {config.model.backbone}"
-            )
-        if cut >= CUT:
-            notes.append(f"{language}: {cut:.0%} of the training texts are cut to {config.model.max_length} tokens")
-    return notes
 
 
 @functools.lru_cache(maxsize=64)
@@ -145,9 +136,8 @@ def model(config: RunConfig, labels: Labels, place: str | None = None) -> Frozen
 
 @functools.lru_cache(maxsize=1)
 def _frozen(chosen: Model, seed: int, labels: Labels, dtype: torch.dtype, place: str) -> Frozen:
-    loaded, tokenizer = load_backbone(
-        chosen.backbone, num_labels=len(labels), seed=seed, dtype=dtype, pooling=chosen.pooling
-    )
+    options: dict = {"num_labels": len(labels), "seed": seed, "dtype": dtype, "pooling": chosen.pooling}
+    loaded, tokenizer = load_backbone(chosen.backbone, **options)
     options = {"virtual_tokens": chosen.virtual_tokens, "prompt_init": chosen.prompt_init, "seed": seed}
     prepared, notes = prepare(loaded, chosen.method, **options).to(place), ()
     prompt = chosen.virtual_tokens if chosen.method in PROMPT_METHODS else 0
@@ -155,12 +145,11 @@ def _frozen(chosen: Model, seed: int, labels: Labels, dtype: torch.dtype, place:
     if min(room, chosen.max_length) < least:
         raise FedPromptError(
             f"max_length is {chosen.max_length} and virtual_tokens {chosen.virtual_tokens}, but the backbone has "
-            f"{room + prompt} positions in all and a text needs at least {least} of them; raise max_length or take "
-            "fewer virtual tokens"
+            f"{room + prompt} positions and a text needs {least}; raise max_length or take fewer virtual tokens"
         )
     if room < chosen.max_length:
-        why = "the backbone has no more positions beside the virtual tokens"
-        notes = (f"texts are cut to {room} tokens, not {chosen.max_length}: {why}",)
+        said = f"texts are cut to {room} tokens, not {chosen.max_length}: the backbone has no more positions beside"
+        notes = (f"{said} the virtual tokens",)
     return Frozen(prepared, tokenizer, get_arrays(prepared), min(room, chosen.max_length), notes)
 
 

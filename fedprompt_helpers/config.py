@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from .checks import check
 from .errors import FedPromptError, check_choice
+from .files import read_json
 
 # The paper's values where it states them (arXiv 2507.03003): backbone, learning rate, patience. The others are ours or
 # those of its predecessor (Weller et al. 2022: batches of 32, 10 rounds of 1 epoch, 512 tokens).
@@ -23,6 +24,10 @@ PAPER_LANGUAGES = {"masakhanews": ("eng", "fra", "hau", "swa", "yor")}
 LIMIT = 1_000_000  # of what is counted: larger numbers are mistakes, refused before memory is asked for
 Whole = Annotated[int, Field(ge=1, le=LIMIT)]
 Real = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Task = Literal["intents", "masakhanews", "xnli", "xglue-nc", "sib200", "afrisenti", "own"]
+Scheme = Literal["language", "mapping", "iid", "dirichlet-label", "dirichlet-language", "dirichlet-both"]
+Method = Literal["prompt-tuning", "p-tuning", "prefix-tuning", "lora", "head", "full"]
+Aggregation = Literal["fedavg", "fedprox", "fedavgm", "fedadam", "fedmedian", "krum", "fedavg-distance"]
 
 
 class Group(BaseModel, frozen=True, extra="forbid", strict=True):
@@ -39,9 +44,7 @@ class Group(BaseModel, frozen=True, extra="forbid", strict=True):
 class Data(Group, frozen=True):
     """Which examples there are, and who holds them (chapter 4)."""
 
-    task: Literal["intents", "masakhanews", "xnli", "xglue-nc", "sib200", "afrisenti", "own"] = Field(
-        "intents", description="The task; `fedprompt tasks` lists them."
-    )
+    task: Task = Field("intents", description="The task; `fedprompt tasks` lists them.")
     languages: tuple[str, ...] = Field(("en", "de", "cy", "ga", "is"), description="The languages, one client each.")
     data_dir: str | None = Field(None, description="Folder of the task's files; else $FEDPROMPT_DATA, then the hub.")
     columns: str | None = Field(None, description="Of own data: what columns are called, as in text=tweet,label=mood.")
@@ -53,9 +56,7 @@ class Data(Group, frozen=True):
     draw: Literal["natural", "balanced"] = Field("natural", description="How a budget is drawn: by class in turn?")
     train_size: Whole | None = Field(None, description="Training examples a language at most, by class in turn.")
     dev_size: Whole | None = Field(None, description="Dev examples a language at most, drawn at random.")
-    partition: Literal["language", "mapping", "iid", "dirichlet-label", "dirichlet-language", "dirichlet-both"] = Field(
-        "language", description="Who holds what."
-    )
+    partition: Scheme = Field("language", description="Who holds what.")
     clients: Whole | None = Field(None, description="Number of clients; default: one a language.")
     alpha: Real | None = Field(None, description="Dirichlet concentration, for the Dirichlet partitions.")
     mapping: tuple[tuple[str, ...], ...] | None = Field(None, description="For each client, its languages.")
@@ -66,9 +67,7 @@ class Model(Group, frozen=True):
     """What is frozen, and what is trained (chapter 2)."""
 
     backbone: str = Field("pocket", description="pocket, a hub id, or a Hugging Face folder.")
-    method: Literal["prompt-tuning", "p-tuning", "prefix-tuning", "lora", "head", "full"] = Field(
-        "p-tuning", description="What is trained."
-    )
+    method: Method = Field("p-tuning", description="What is trained.")
     virtual_tokens: Whole = Field(8, description="Virtual tokens of the prompt methods.")
     prompt_init: Literal["vocabulary", "random"] = Field("vocabulary", description="Prompts start as words, or random.")
     pooling: Literal["first", "mean"] = Field("first", description="What the head reads; mean: with one linear layer.")
@@ -77,9 +76,7 @@ class Model(Group, frozen=True):
     )
     max_length: Whole = Field(64, description="Longest text, in tokens; the rest is cut.")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Data type of the frozen weights.")
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
-        "auto", description="auto: CUDA if there, else MPS, else CPU."
-    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto: CUDA, else MPS, else CPU.")
 
 
 class Training(Group, frozen=True):
@@ -96,13 +93,9 @@ class Training(Group, frozen=True):
 class Federation(Group, frozen=True):
     """How clients become one model, or none (chapters 5 and 6)."""
 
-    setting: Literal["federated", "local", "centralised"] = Field(
-        "federated", description="Together, alone, or pooled."
-    )
+    setting: Literal["federated", "local", "centralised"] = Field("federated", description="Together, alone, pooled.")
     rounds: int = Field(5, ge=0, le=LIMIT, description="Rounds of the federation; 0: the start of the head alone.")
-    aggregation: Literal["fedavg", "fedprox", "fedavgm", "fedadam", "fedmedian", "krum", "fedavg-distance"] = Field(
-        "fedavg", description="How updates become one."
-    )
+    aggregation: Aggregation = Field("fedavg", description="How updates become one.")
     proximal_mu: Real = Field(0.01, description="FedProx: weight of the proximal term.")
     server_learning_rate: Real | None = Field(None, description="FedAvgM, FedAdam: default 1, FedAdam's 0.1.")
     server_momentum: float = Field(0.9, ge=0, lt=1, description="FedAvgM, FedAdam: the server's momentum.")
@@ -117,12 +110,27 @@ GROUPS = {"data": Data, "model": Model, "training": Training, "federation": Fede
 FIELDS = {name: field for group in GROUPS.values() for name, field in group.model_fields.items()}
 """Every field but the seed, by name: its default and its description, from which the options are made."""
 DEFAULTS = {name: field.default for name, field in FIELDS.items()} | {"server_learning_rate": 1.0, "seed": 0}
-CHOICES = {
-    name: get_args(field.annotation) for name, field in FIELDS.items() if get_origin(field.annotation) is Literal
-}
+CHOICES = {x: get_args(field.annotation) for x, field in FIELDS.items() if get_origin(field.annotation) is Literal}
 """What there is to choose from, for the fields that are one of a few names."""
 TASKS, METHODS, SCHEMES = CHOICES["task"], CHOICES["method"], CHOICES["partition"]
 PROMPT_METHODS = ("prompt-tuning", "p-tuning", "prefix-tuning")
+# Beside the fields in Flower's run configuration: folders for record, finished rounds and model, and of which round.
+EXTRA = ("output", "folder", "save", "save-round")
+LISTS = ("languages", "unseen")  # text separated by commas, on the command line and in Flower
+
+
+def from_text(given: dict[str, Any]) -> dict[str, Any]:
+    """Read the values of a configuration as the command line and Flower carry them; empty text is nothing given."""
+    given = {key: value for key, value in given.items() if key not in EXTRA and (value != "" or key == "languages")}
+    values = {key.replace("-", "_"): value for key, value in given.items()}
+    for name in {*LISTS} & {*values}:
+        values[name] = tuple(part.strip() for part in str(values[name]).split(",") if part.strip())
+    if "mapping" in values:
+        try:
+            values["mapping"] = json.loads(values["mapping"])
+        except ValueError:  # then it is the name of a file
+            values["mapping"] = read_json(values["mapping"], 'a JSON list of lists such as [["en", "de"], ["cy"]]')
+    return values
 
 
 def _said(error: ValidationError) -> str:
@@ -138,16 +146,8 @@ def _said(error: ValidationError) -> str:
 class RunConfig(Group, frozen=True):
     """What one run trains, on what, and how. Same configuration, same machine: same scores.
 
-    Parameters
-    ----------
-    **values
-        Fields of the four groups by name, and ``seed``, which governs everything that is drawn:
-        ``RunConfig(task="intents", languages=("en", "cy"), rounds=3)``. What is left out takes its default.
-
-    Raises
-    ------
-    FedPromptError
-        Naming the value, what was expected, and the nearest available names.
+    It is made from fields of the four groups by name, and ``seed``: ``RunConfig(languages=("en", "cy"), rounds=3)``.
+    What is left out takes its default; a mistake is a FedPromptError, with what was expected and the nearest names.
     """
 
     data: Data
@@ -157,11 +157,11 @@ class RunConfig(Group, frozen=True):
     seed: int = Field(0, ge=0, lt=2**32, description="Governs everything that is drawn.")
 
     def __init__(self, **values: Any):
-        """Sort the values into their groups and check them."""
-        for name in values:
+        for name in values.keys() - DEFAULTS.keys():
             check_choice("field of a configuration", name, [*FIELDS, "seed"])
         if values.get("server_learning_rate") is None:
             values["server_learning_rate"] = 0.1 if values.get("aggregation") == "fedadam" else 1.0
+        values |= {"patience": None} if values.get("patience") == 0 else {}
         if isinstance(values.get("label_budget"), int | str):  # text, as the command line and Flower carry it
             parts = str(values["label_budget"]).split(",")
             values["label_budget"] = tuple(int(part) if part.strip().isdecimal() else part for part in parts)
@@ -181,14 +181,19 @@ class RunConfig(Group, frozen=True):
         """Return the same as JSON-ready values: what a run record holds."""
         return json.loads(json.dumps(self.flat()))
 
+    def to_text(self) -> dict[str, Any]:
+        """Return it as text for `from_text`, as Flower carries it: names with hyphens, "" for nothing."""
+        made = {name: "" if value is None else value for name, value in self.to_dict().items()}
+        made |= {name: ",".join(map(str, made[name])) for name in (*LISTS, "label_budget")}
+        made |= {"mapping": made["mapping"] and json.dumps(made["mapping"]), "patience": made["patience"] or 0}
+        return {name.replace("_", "-"): value for name, value in made.items()}
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "RunConfig":
         """Rebuild a configuration stored in a run record, also of an older version that had fewer fields."""
-        if unknown := set(values) - {*FIELDS, "seed"}:
-            raise FedPromptError(
-                f"the configuration has an unknown field {sorted(unknown)[0]!r}; expected fields are those of "
-                "RunConfig; use the version of this package that wrote it"
-            )
+        if unknown := values.keys() - DEFAULTS.keys():
+            what = f"the configuration has an unknown field {sorted(unknown)[0]!r}; expected those of RunConfig"
+            raise FedPromptError(f"{what}; use the version of this package that wrote it")
         return cls(**values)
 
     def replace(self, **values: Any) -> "RunConfig":
@@ -211,6 +216,11 @@ class RunConfig(Group, frozen=True):
     def client_languages(self) -> tuple[tuple[str, ...], ...]:
         """The languages of each client, for the partitions by language, one client each, and by mapping."""
         return self.data.mapping or tuple((name,) for name in self.data.languages)
+
+    @property
+    def own_models(self) -> bool:
+        """Whether a federation's clients end with models of their own, made by themselves."""
+        return bool(self.training.personal_epochs or "local" in (self.federation.head, self.federation.prompt))
 
     @property
     def natural(self) -> bool:

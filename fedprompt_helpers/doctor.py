@@ -118,7 +118,7 @@ def compute() -> Iterator[Finding]:
     import torch
 
     from .federation.grid import usable_cores
-    from .model.devices import choose_device, compute_dtype
+    from .model.backbones import choose_device, compute_dtype
 
     able = sorted(name for name, has in torch.cpu.get_capabilities().items() if has is True)
     shown = [name for name in able if re.search("avx2|avx512|amx|bf16|neon|sve", name)]

@@ -20,8 +20,7 @@ from .clients import nodes
 from .config import RunConfig
 from .errors import FedPromptError
 from .federation.grid import usable_cores
-from .federation.messages import write_settings
-from .model.devices import choose_device
+from .model.backbones import choose_device
 
 APP = Path(__file__).with_name("flower_app")
 STARTUP = 60  # seconds that a SuperLink may take to start
@@ -37,7 +36,7 @@ def flwr_run(config: RunConfig, record: Path, *, save: str = "", save_round: str
     with tempfile.TemporaryDirectory(prefix="fedprompt-", ignore_cleanup_errors=True) as home, ExitStack() as stack:
         programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         environment = {**os.environ, "PATH": programs, "FLWR_HOME": home, "RAY_raylet_start_wait_time_s": "200"}
-        settings = write_settings(config) | {"output": str(record.parent.absolute()), "folder": ""}
+        settings = config.to_text() | {"output": str(record.parent.absolute()), "folder": ""}
         settings |= {"save": save, "save-round": save_round}
         given = Path(home, "run.toml")
         given.write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items()), "utf-8")
@@ -48,14 +47,14 @@ def flwr_run(config: RunConfig, record: Path, *, save: str = "", save_round: str
         for line in running.stdout or ():
             print(line, end="", file=sys.stderr, flush=True)
             said.append(line.strip(" \n│╭╮╰╯─"))
-    faults = [line for line in said if "Error" in line] or [line for line in said if line] or ["nothing"]
+    last = ["nothing", *filter(None, said), *(line for line in said if "Error" in line)][-1]
     if not record.exists() or record.stat().st_mtime_ns == before:
         raise FedPromptError(
-            f"the run under Flower left no record; the last it said: {faults[-1]}; mend the cause, or leave --runtime "
-            "out: the processes of this machine need no SuperLink and no Ray"
+            f"the run under Flower left no record; the last it said: {last}; mend the cause, or leave --runtime out: "
+            "the processes of this machine need no SuperLink and no Ray"
         )
     if save and not Path(save).expanduser().exists():
-        raise FedPromptError(f"the record is {record}, but {save} could not be written; Flower said: {faults[-1]}")
+        raise FedPromptError(f"the record is {record}, but {save} could not be written; Flower said: {last}")
     return record
 
 
@@ -74,11 +73,9 @@ def _start_superlink(stack: ExitStack, home: Path, environment: dict) -> None:
         with suppress(OSError), urllib.request.urlopen(f"http://{link}/health", timeout=1):
             return
         time.sleep(0.2)
-    said = ["it said nothing", *filter(str.strip, log.read_text(errors="replace").splitlines())]
-    raise FedPromptError(
-        f"Flower's SuperLink did not start within {STARTUP} seconds ({said[-1][:200]}); try again, or leave "
-        "--runtime out"
-    )
+    said = ["it said nothing", *filter(str.strip, log.read_text(errors="replace").splitlines())][-1][:200]
+    what = f"Flower's SuperLink did not start within {STARTUP} seconds ({said})"
+    raise FedPromptError(f"{what}; try again, or leave --runtime out")
 
 
 @contextmanager

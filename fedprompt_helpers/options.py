@@ -1,14 +1,12 @@
 """The options of the command line, made from the configuration, and the configuration made from them."""
 
 import inspect
-import json
 from typing import Annotated, Any
 
 import typer
 
-from .config import CHOICES, FIELDS, PAPER_LANGUAGES, TASKS, TRACKS, Real, RunConfig, Whole
+from .config import CHOICES, FIELDS, PAPER_LANGUAGES, TASKS, TRACKS, Real, RunConfig, Whole, from_text
 from .errors import check_choice
-from .files import read_json
 
 
 def options_of(*names: str):
@@ -43,17 +41,7 @@ def _option(name: str) -> inspect.Parameter:
 
 def configuration(track: str, given: dict[str, Any]) -> RunConfig:
     """Make a configuration from what was given on the command line, over the values of a track."""
-    given = {name: value for name, value in given.items() if value is not None}
-    for name in ("languages", "unseen"):
-        if name in given:
-            given[name] = tuple(part.strip() for part in given[name].split(",") if part.strip())
-    if given.get("patience") == 0:
-        given["patience"] = None
-    if "mapping" in given:
-        try:
-            given["mapping"] = json.loads(given["mapping"])
-        except ValueError:  # then it is the name of a file
-            given["mapping"] = read_json(given["mapping"], 'a JSON list of lists such as [["en", "de"], ["cy"]]')
+    given = from_text({name: value for name, value in given.items() if value is not None})
     task = check_choice("task", given.get("task", FIELDS["task"].default), TASKS)
     if "languages" not in given and track == "paper" and task in PAPER_LANGUAGES:
         given["languages"] = PAPER_LANGUAGES[task]

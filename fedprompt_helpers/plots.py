@@ -35,16 +35,10 @@ def _axes(width: float, height: float) -> Axes:
 def plot_partition(
     table: np.ndarray, columns: list[str], rows: list[str] | None = None, *, ax: Axes | None = None
 ) -> Axes:
-    """Draw who holds what: one bar a client, one colour a label or language; give the axes.
+    """Draw who holds what (chapter 4): one bar a client, one colour a label or language; give the axes.
 
-    Parameters
-    ----------
-    table : numpy.ndarray
-        Shape ``(clients, columns)``, numbers of examples, from `data.partition.counts`.
-    columns, rows : list of str
-        Names of the labels or languages, and of the clients; default: client 0, client 1, ...
-    ax : matplotlib.axes.Axes, optional
-        Where to draw.
+    `table`, from `data.partition.counts`, has shape ``(clients, columns)``: numbers of examples. `columns` names labels
+    or languages, `rows` the clients (default: client 0, client 1, ...).
     """
     table = np.asarray(table)
     rows = rows or [f"client {i}" for i in range(len(table))]
@@ -61,25 +55,16 @@ def plot_partition(
 
 
 def plot_rounds(record: dict, *, ax: Axes | None = None) -> Axes:
-    """Draw dev accuracy by round (or epoch), one line a language, and the majority class dotted; give the axes.
-
-    Parameters
-    ----------
-    record : dict
-        A run record, from `records.load_record`.
-    ax : matplotlib.axes.Axes, optional
-        Where to draw.
-    """
+    """Draw a run record's dev accuracy by round (or epoch), a line a language, majority class dotted; give the axes."""
     ax, step = ax or _axes(7, 3.6), "round" if "rounds" in record else "epoch"
     if step == "round":
         rounds = record["rounds"]
-        x = [one["round"] for one in rounds]
-        lines = {name: (x, [r["dev"][name]["accuracy"] for r in rounds if name in r["dev"]]) for name in record["test"]}
+        lines = {x: [r["dev"][x]["accuracy"] for r in rounds if x in r["dev"]] for x in record["test"]}
     else:
-        lines = {x: ([e["epoch"] for e in of], [e["dev_accuracy"] for e in of]) for x, of in record["epochs"].items()}
-    for i, (name, (x, y)) in enumerate(lines.items()):
+        lines = {name: [epoch["dev_accuracy"] for epoch in epochs] for name, epochs in record["epochs"].items()}
+    for i, (name, y) in enumerate(lines.items()):
         color = PALETTE[i % len(PALETTE)]
-        ax.plot(x[: len(y)], y, color=color, marker=MARKERS[i % len(MARKERS)], label=name)
+        ax.plot(range(1, len(y) + 1), y, color=color, marker=MARKERS[i % len(MARKERS)], label=name)
         if name in record["majority"]:
             ax.axhline(record["majority"][name], color=color, linestyle=":", linewidth=1)
     ax.set(xlabel=step, ylabel="accuracy on the dev split", ylim=(0, 1))

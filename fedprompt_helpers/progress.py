@@ -11,7 +11,6 @@ class Progress(tqdm):
     """A bar over the rounds of a federation, or the epochs of training without one; called with each entry."""
 
     def __init__(self, config: RunConfig):
-        """Prepare a bar of as many steps as the run has rounds, or epochs."""
         jobs = {"federated": 0, "local": len(config.data.languages), "centralised": 1}[config.federation.setting]
         steps, unit = (config.epochs * jobs, "epoch") if jobs else (config.federation.rounds, "round")
         super().__init__(total=steps, unit=unit, desc="starting", dynamic_ncols=True, file=sys.stderr)

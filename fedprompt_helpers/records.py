@@ -1,6 +1,5 @@
 """Run records: one JSON file a run, read without PyTorch."""
 
-import math
 from itertools import accumulate
 from pathlib import Path
 
@@ -14,11 +13,9 @@ FORMAT = 2
 
 def load_record(path: str | Path) -> dict:
     """Read a run record; a file that is missing, no record, or of a newer version is a FedPromptError."""
-    if not Path(path).exists():
-        raise FedPromptError(
-            f"no run record at {path}; name a JSON file that `fedprompt run` wrote, for example in runs/"
-        )
     expected = "a run record, a JSON file that `fedprompt run` wrote"
+    if not Path(path).exists():
+        raise FedPromptError(f"no run record at {path}; name a JSON file that `fedprompt run` wrote, as in runs/")
     record = read_json(path, expected)
     try:
         known = record["format"] <= FORMAT and record["config"] and record["test"]
@@ -35,34 +32,20 @@ def find_record(folder: str | Path, config: RunConfig) -> Path | None:
     if not path.exists():
         return None
     found, asked = RunConfig.from_dict(load_record(path)["config"]).to_dict(), config.to_dict()
-    for name, value in asked.items():
-        if found[name] != value:
-            raise FedPromptError(
-                f"{path} is the record of another configuration: {name} is {found[name]!r} there, {value!r} was asked "
-                "for; remove or rename the file, or choose another folder (--output)"
-            )
+    if differs := [name for name in asked if found[name] != asked[name]]:
+        what = f"{differs[0]} is {found[differs[0]]!r} there, {asked[differs[0]]!r} was asked for"
+        next_step = "remove or rename the file, or choose another folder (--output)"
+        raise FedPromptError(f"{path} is the record of another configuration: {what}; {next_step}")
     return path
-
-
-def dev_accuracy(record: dict) -> float:
-    """Mean dev accuracy over languages at the epoch or round that early stopping kept; NaN without a dev split."""
-    if "rounds" in record:
-        best = record["rounds"][record["best_round"] - 1] if record["rounds"] else {"dev": {}}
-        kept = [scores["accuracy"] for scores in best["dev"].values()]
-    else:
-        scored = [[entry for entry in epochs if "dev_loss" in entry] for epochs in record["epochs"].values()]
-        kept = [max(one, key=lambda e: e.get("dev_macro_f1", -e["dev_loss"]))["dev_accuracy"] for one in scored if one]
-    return sum(kept) / len(kept) if kept else math.nan
 
 
 def update_bytes(record: dict) -> float:
     """Give the mean size of an update, in bytes as serialized: what one client sent in one round."""
-    updates = []
+    updates, clients = [], len(record["clients"])
     for entry in record["rounds"]:
         failed = {failure["client"] for failure in entry["failed"]}
         # Older records have the sum over all clients alone.
-        even = [entry["bytes"]["train_up"] / len(record["clients"])] * len(record["clients"])
-        sizes = entry.get("client_bytes", {"train_up": even})["train_up"]
+        sizes = entry.get("client_bytes", {"train_up": [entry["bytes"]["train_up"] / clients] * clients})["train_up"]
         updates += [size for client, size in enumerate(sizes) if client not in failed]
     return sum(updates) / max(1, len(updates))
 
@@ -70,9 +53,8 @@ def update_bytes(record: dict) -> float:
 def bytes_so_far(record: dict) -> list[int]:
     """Give what a federation had sent after each round, both ways, with the class sums of a prototype start."""
     before = sum(record["start"]["bytes"].values()) if "start" in record else 0
-    return list(accumulate((sum(entry["bytes"].values()) for entry in record["rounds"]), initial=before))[1:] or [
-        before
-    ]
+    sums = list(accumulate((sum(entry["bytes"].values()) for entry in record["rounds"]), initial=before))
+    return sums[1:] or sums
 
 
 def summary(record: dict) -> str:

@@ -15,8 +15,8 @@ from .clients import model
 from .config import RunConfig
 from .errors import FedPromptError
 from .federation.state import Outcome
+from .model.backbones import choose_device, compute_dtype
 from .model.counting import count_parameters
-from .model.devices import choose_device, compute_dtype
 from .records import FORMAT
 
 DIGITS = string.digits + string.ascii_lowercase
@@ -72,10 +72,7 @@ def by_language(told: list[dict], key: str) -> dict[str, Any]:
 
 
 def learned_nothing(test: dict[str, dict], majority: dict[str, float]) -> list[str]:
-    """Say so if test scores are no better than the majority class, or if every guess is one label; name usual causes.
-
-    `test` has, by language, the ``accuracy`` and the ``guesses``; `majority` the share of the most frequent label.
-    """
+    """Say so if test scores are no better than the majority class, or every guess is one label; name usual causes."""
     mean, floor = (float(np.mean(list(x))) for x in ([one["accuracy"] for one in test.values()], majority.values()))
     same = [name for name, one in test.items() if len(set(one["guesses"])) == 1]
     if mean > floor and not same:
@@ -96,5 +93,5 @@ def _commit() -> str | None:
     with suppress(OSError, subprocess.CalledProcessError):
         for asked in (("rev-parse", "HEAD"), ("status", "--porcelain", "--", ".")):
             command = ["git", "-C", str(Path(__file__).parent), *asked]
-            said.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+            said.append(subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip())
     return said[0] + ("-dirty" if said[1] else "") if len(said) == 2 else None

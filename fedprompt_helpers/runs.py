@@ -15,16 +15,16 @@ from flwr.serverapp import Grid, ServerApp
 
 from .adapters import check_save, save_adapters
 from .clients import about, forget, known_labels, model, nodes
-from .config import RunConfig
+from .config import RunConfig, from_text
 from .data.tasks import check_languages, task_labels
 from .errors import FedPromptError, check_choice
 from .federation.client import client_app
 from .federation.grid import run_here
-from .federation.messages import from_record, read_settings, to_record, write_settings
+from .federation.messages import from_record, to_record
 from .federation.server import serve
 from .federation.state import Outcome
 from .files import write_json
-from .model.devices import choose_device
+from .model.backbones import choose_device
 from .records import find_record, load_record
 from .reports import by_language, make_record
 
@@ -34,7 +34,7 @@ server_app = ServerApp()
 @server_app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the configuration of ``context.run_config``; leave the outcome in ``context.state``, and perhaps a record."""
-    config, began = read_settings(context.run_config), time.perf_counter()
+    config, began = RunConfig(**from_text(context.run_config)), time.perf_counter()
     output, folder = context.run_config.get("output"), context.run_config.get("folder")
     save = context.run_config.get("save")
     options: Any = {"folder": Path(str(folder)) if folder else None, "tell": getattr(grid, "on_word", tell)}
@@ -65,14 +65,13 @@ def simulate(
     """Run a configuration on this machine: the ServerApp in this process, clients in one process a core (chapter 6).
 
     `on_round` is called with the entry of each round (each epoch, without a federation), see ``Outcome``. Finished
-    rounds are kept in `folder`; a later call with the same folder goes on after them. Flower's own log of the run is
-    written there; elsewhere its warnings alone are shown. With `keep_own`, clients that end with a model of their own
-    (personal epochs, a local head or prompt) send it at the end, for ``own``. If something of the configuration is not
-    here, too few clients send a sound update, or one cannot score, that is a FedPromptError.
+    rounds are kept in `folder`, beside Flower's own log, and a later call goes on after them. With `keep_own`, clients
+    that end with a model of their own send it at the end, for ``own``. If something of the configuration is not here,
+    too few clients send a sound update, or one cannot score, that is a FedPromptError.
     """
     forget()
     check_languages(config)
-    settings, options = write_settings(config), {"on_word": on_round}
+    settings, options = config.to_text(), {"on_word": on_round}
     pooled, card = config.federation.setting == "centralised", choose_device(config.model.device).type != "cpu"
     if (labels := task_labels(config.data.task)) and not card:
         model(config, labels)  # before the processes start: they share it
@@ -144,7 +143,7 @@ def run(
         check_languages(config)
         from .flower import flwr_run
 
-        return flwr_run(config, path, save=(save and str(Path(save).absolute())) or "", save_round=save_round)
+        return flwr_run(config, path, save=str(Path(save).absolute()) if save else "", save_round=save_round)
     if again:
         shutil.rmtree(unfinished, ignore_errors=True)
     outcome = simulate(config, on_progress, folder=unfinished, keep_own=save is not None)

@@ -8,7 +8,7 @@ from flwr.clientapp import ClientApp
 from fedprompt_helpers.clients import nodes
 from fedprompt_helpers.federation.client import ABOUT, ALONE, STATISTICS, client_app
 from fedprompt_helpers.federation.grid import run_here
-from fedprompt_helpers.federation.messages import from_record, write_settings
+from fedprompt_helpers.federation.messages import from_record
 from fedprompt_helpers.federation.state import Outcome
 from fedprompt_helpers.runs import server_app
 
@@ -27,7 +27,7 @@ def with_mods(*mods) -> ClientApp:
 
 def simulate(config, on_round=None, *, mods=(), folder: Path | None = None, **options) -> Outcome:
     """Run a configuration as `fp.simulate` does, with mods around every message of the clients."""
-    settings = write_settings(config) | {"folder": str(folder) if folder else ""}
+    settings = config.to_text() | {"folder": str(folder) if folder else ""}
     app, tell = with_mods(*mods), on_round or (lambda entry: None)
     state = run_here(server_app, app, nodes(config), run_config=settings, on_word=tell, **options).state
     outcome = Outcome(**json.loads(state["outcome"]["facts"]))

@@ -6,8 +6,7 @@ import torch
 from fedprompt_helpers.data.tasks import load_task
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.model import methods, training
-from fedprompt_helpers.model.backbones import load_backbone
-from fedprompt_helpers.model.devices import choose_device, compute_dtype
+from fedprompt_helpers.model.backbones import choose_device, compute_dtype, load_backbone
 
 CPU, NONE = torch.device("cpu"), {"avx2": True, "avx512_bf16": False}
 
@@ -86,7 +85,7 @@ def test_the_card_is_used_and_computes_the_same(tiny_backbone, method):
     model, data, card, scores = trained(tiny_backbone, method, "cuda")
     assert {p.device.type for p in model.parameters()} == {"cuda"}
     assert model.device.type == "cuda"
-    for batch in training.batches(data, 8, device=model.device):
+    for batch in training.batches(model, data, 8):
         assert {values.device.type for values in batch.values()} == {"cuda"}
     assert all(values.device.type == "cpu" for values in map(torch.from_numpy, training.get_arrays(model).values()))
     _, _, here, expected = trained(tiny_backbone, method, "cpu")

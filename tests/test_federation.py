@@ -14,7 +14,7 @@ from fedprompt_helpers.data.tasks import load_task
 from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.federation.client import client_app
 from fedprompt_helpers.federation.grid import ProcessGrid
-from fedprompt_helpers.federation.messages import from_record, to_record, write_settings
+from fedprompt_helpers.federation.messages import from_record, to_record
 from fedprompt_helpers.model import training
 from fedprompt_helpers.model.counting import backbone_digest
 from fedprompt_helpers.runs import server_app, simulate
@@ -87,9 +87,9 @@ def test_fedavg_by_hand_equals_flowers():
 
 def test_the_two_apps_run_on_a_grid_as_flower_calls_them(tiny_backbone):
     config = RunConfig(**SMALL | {"languages": ("en", "cy", "ga"), "rounds": 2, "backbone": tiny_backbone})
-    outcome, grid = simulate(config), ProcessGrid(client_app, 3, run_config=write_settings(config))
+    outcome, grid = simulate(config), ProcessGrid(client_app, 3, run_config=config.to_text())
     try:
-        context = Context(1, 0, {}, RecordDict(), write_settings(config))
+        context = Context(1, 0, {}, RecordDict(), config.to_text())
         server_app(grid, context)
     finally:
         grid.close()

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedprompt_helpers.config import RunConfig
-from fedprompt_helpers.federation.messages import EXTRA, read_settings, write_settings
+from fedprompt_helpers.config import EXTRA, RunConfig, from_text
 
 PROJECT = Path(__file__).resolve().parent.parent / "fedprompt_helpers" / "flower_app" / "pyproject.toml"
 APP = tomllib.loads(PROJECT.read_text("utf-8"))["tool"]["flwr"]["app"]
@@ -15,13 +14,13 @@ APP = tomllib.loads(PROJECT.read_text("utf-8"))["tool"]["flwr"]["app"]
 
 def test_its_run_configuration_is_the_default_one():
     settings = {name: value for name, value in APP["config"].items() if name not in EXTRA}
-    expected = write_settings(RunConfig())
+    expected = RunConfig().to_text()
     assert settings == expected
     assert {name: type(value) for name, value in settings.items()} == {
         name: type(value) for name, value in expected.items()
     }
     assert set(APP["config"]) - set(settings) == set(EXTRA)
-    assert read_settings(APP["config"]) == RunConfig()
+    assert RunConfig(**from_text(APP["config"])) == RunConfig()
 
 
 def test_its_components_are_the_two_apps():
@@ -44,8 +43,8 @@ def test_its_components_are_the_two_apps():
     ids=lambda config: config.name(),
 )
 def test_a_configuration_survives_the_way_through_flower(config):
-    settings = write_settings(config)
+    settings = config.to_text()
     assert {type(value) for value in settings.values()} <= {str, int, float}
-    assert read_settings(settings) == config
+    assert RunConfig(**from_text(settings)) == config
     whole = {name: int(value) if value == 1 else value for name, value in settings.items()}  # TOML's 1 for 1.0
-    assert read_settings(whole) == config
+    assert RunConfig(**from_text(whole)) == config

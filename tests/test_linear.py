@@ -72,8 +72,8 @@ def test_ridge_statistics_of_all_clients_give_the_ridge_regression_of_the_pooled
     model, tokenizer = load_backbone(tiny_backbone, num_labels=12, pooling="mean")
     model = prepare(model, "head")
     halves = [encode(split.select(range(a, b)), tokenizer) for a, b in ((0, 25), (25, 40))]
-    total = head_start.add_up([head_start.statistics(model, half, 12, "ridge") for half in halves])
-    made = head_start.start_head(list(get_arrays(model)), total)
+    parts = [head_start.statistics(model, half, 12, "ridge") for half in halves]
+    made = head_start.start_head(list(get_arrays(model)), parts)
     weight, bias = (next(v for name, v in made.items() if name.endswith(end)) for end in ("weight", "bias"))
     known = Ridge(alpha=head_start.PENALTY).fit(means(tiny_backbone, split), np.eye(12)[split["label"]])
     assert weight == pytest.approx(head_start.SCALE * known.coef_, abs=1e-3)
@@ -85,7 +85,7 @@ def test_ridge_needs_the_linear_head(split, tiny_backbone):
     model = prepare(model, "head")
     total = head_start.statistics(model, encode(split, tokenizer), 12, "ridge")
     with pytest.raises(FedPromptError, match="take pooling='mean', or leave head_start at 'random'"):
-        head_start.start_head(list(get_arrays(model)), total)
+        head_start.start_head(list(get_arrays(model)), [total])
 
 
 @pytest.mark.slow

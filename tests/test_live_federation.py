@@ -16,7 +16,7 @@ from fedprompt_helpers.data.tasks import load_task
 from fedprompt_helpers.federation.client import client_app
 from fedprompt_helpers.federation.grid import ProcessGrid
 from fedprompt_helpers.federation.messages import from_record, to_record
-from fedprompt_helpers.model.pooling import MeanHead
+from fedprompt_helpers.model.methods import MeanHead
 from tests.pages import Page, needs_node, node
 
 DATA = json.loads(read("features.json"))

@@ -12,9 +12,8 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 from fedprompt_helpers import runs
 from fedprompt_helpers.config import TRACKS, RunConfig
 from fedprompt_helpers.data.tasks import available_languages
-from fedprompt_helpers.model.backbones import load_backbone
+from fedprompt_helpers.model.backbones import choose_device, compute_dtype, load_backbone
 from fedprompt_helpers.model.counting import XLM_ROBERTA_BASE
-from fedprompt_helpers.model.devices import choose_device, compute_dtype
 from fedprompt_helpers.records import load_record
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from fedprompt_helpers.errors import FedPromptError
 from fedprompt_helpers.federation import client as client_side
 from fedprompt_helpers.federation.client import client_app
 from fedprompt_helpers.federation.grid import ProcessGrid
-from fedprompt_helpers.federation.messages import from_record, write_settings
+from fedprompt_helpers.federation.messages import from_record
 from fedprompt_helpers.federation.strategies import average_for_each
 from fedprompt_helpers.model import training
 from tests.apps import simulate
@@ -71,7 +71,7 @@ def without_times(rounds):
 def test_nothing_depends_on_the_order_of_replies(config, plain):
     from fedprompt_helpers.runs import server_app
 
-    settings = write_settings(config)
+    settings = config.to_text()
     grid, context = Contrary(client_app, 3, run_config=settings), Context(1, 0, {}, RecordDict(), settings)
     try:
         server_app(grid, context)
@@ -115,7 +115,7 @@ UNSOUND = {
     "one array too many": (
         "float32",
         replace_arrays(lambda record: ArrayRecord({**record, "more": Array(np.zeros(3))})),
-        "sent other arrays than it received: more",
+        "sent other arrays than expected: more",
     ),
     "no arrays at all": ("float32", replace_arrays(lambda record: ArrayRecord({})), "sent other arrays"),
     "text for numbers": ("float32", first_is(lambda array: np.full(array.shape, "many")), "instead of numbers"),
@@ -228,9 +228,9 @@ def test_personal_epochs_change_the_test_alone_and_only_for_the_better(config, p
     assert without_times(personal.rounds) == without_times(plain.rounds)
     assert personal.test != plain.test and same(personal.arrays, plain.arrays)
 
-    def for_the_worse(model, *given, patience, **options):
-        history = training.train(model, *given, patience=patience, **options)
-        if patience:  # alone, at the end: confident and wrong
+    def for_the_worse(model, data, dev=None, **options):
+        history = training.train(model, data, dev, **options)
+        if dev:  # alone, at the end: confident and wrong
             wrong = {name: -100 * values for name, values in training.get_arrays(model).items()}
             training.set_arrays(model, wrong)
         return history

@@ -17,7 +17,6 @@ import psutil
 import pytest
 
 import fedprompt_helpers as fp
-from fedprompt_helpers.federation.messages import write_settings
 
 pytestmark = pytest.mark.slow
 PACKAGE = Path(fp.__file__).parent
@@ -130,7 +129,7 @@ def federation(home: Path, folders: list[Path], preloaded):
 
 
 def submit(environment, config, output: Path) -> str:
-    settings = write_settings(config) | {"output": str(output), "data-dir": "", "folder": ""}
+    settings = config.to_text() | {"output": str(output), "data-dir": "", "folder": ""}
     file = output / "run.toml"
     file.write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items()), encoding="utf-8")
     command = ["flwr", "run", str(PACKAGE / "flower_app"), "link", "--stream", "--run-config", str(file)]

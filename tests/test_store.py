@@ -11,12 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from book.research.__main__ import app
-from book.research.store import Store, open_store
+from book.research.store import Store, dev_accuracy, open_store
 from book.research.sweeps import read_sweep, recorded
 from book.research.tidy import FIRST, rounds_table, scores_table
 from fedprompt_helpers.config import RunConfig
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.records import bytes_so_far, dev_accuracy
+from fedprompt_helpers.records import bytes_so_far
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "book/results/records.jsonl"

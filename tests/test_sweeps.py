@@ -16,12 +16,11 @@ from book.research.__main__ import app
 from book.research.claims import claims_table
 from book.research.figures import plot_sweep
 from book.research.results_page import write_page
-from book.research.store import Store
+from book.research.store import Store, dev_accuracy
 from book.research.verification import draw, record_digest_matches, setting_interval
 from fedprompt_helpers.config import RunConfig
 from fedprompt_helpers.data.distance import language_distance
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.records import dev_accuracy
 
 slow = pytest.mark.slow
 

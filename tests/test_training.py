@@ -8,7 +8,8 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification
 from fedprompt_helpers import config
 from fedprompt_helpers.data.tasks import load_task, majority_accuracy
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.model import devices, methods, training
+from fedprompt_helpers.model import backbones as devices
+from fedprompt_helpers.model import methods, training
 from fedprompt_helpers.model.backbones import load_backbone
 from fedprompt_helpers.model.counting import backbone_digest, count_parameters
 
@@ -104,11 +105,11 @@ def test_the_best_epoch_is_kept_with_and_without_early_stopping(task, patience):
 
 
 def test_batches_hold_every_example_once_and_little_padding(task, tiny_backbone):
-    _, tokenizer = ready("head", task, name=tiny_backbone)
+    model, tokenizer = ready("head", task, name=tiny_backbone)
     data = training.encode(task.data["cy"]["train"], tokenizer)
     for rng in (None, np.random.default_rng(0)):
         rows, computed = [], 0
-        for batch in training.batches(data, 8, rng):
+        for batch in training.batches(model, data, 8, rng):
             computed += batch["input_ids"].numel()
             for ids, mask, label in zip(batch["input_ids"], batch["attention_mask"], batch["labels"], strict=True):
                 rows.append((ids[mask.bool()].tolist(), int(label)))

@@ -5,9 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fedprompt_helpers.records import dev_accuracy
-
-from .store import Store, open_store
+from .store import Store, dev_accuracy, open_store
 from .sweeps import Sweep, points, settings
 
 RATE = "learning_rate"

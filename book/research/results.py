@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from fedprompt_helpers.errors import FedPromptError
-from fedprompt_helpers.records import bytes_so_far, dev_accuracy, update_bytes
+from fedprompt_helpers.records import bytes_so_far, update_bytes
 
-from .store import Store, open_store
+from .store import Store, dev_accuracy, open_store
 from .sweeps import Sweep, chosen_fields, grid_fields, settings
 
 CONFIDENCE = 0.95

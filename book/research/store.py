@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,3 +131,14 @@ def open_store(records: "Store | str | Path") -> Store:
 @functools.lru_cache(maxsize=4)
 def _opened(path: Path, _number: int, _time: int, _size: int) -> Store:
     return Store(path)
+
+
+def dev_accuracy(record: dict) -> float:
+    """Mean dev accuracy over languages at the epoch or round that early stopping kept; NaN without a dev split."""
+    if "rounds" in record:
+        best = record["rounds"][record["best_round"] - 1] if record["rounds"] else {"dev": {}}
+        kept = [scores["accuracy"] for scores in best["dev"].values()]
+    else:
+        scored = [[entry for entry in epochs if "dev_loss" in entry] for epochs in record["epochs"].values()]
+        kept = [max(one, key=lambda e: e.get("dev_macro_f1", -e["dev_loss"]))["dev_accuracy"] for one in scored if one]
+    return sum(kept) / len(kept) if kept else math.nan

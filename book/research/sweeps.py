@@ -20,9 +20,8 @@ from typing import NamedTuple
 
 from fedprompt_helpers.config import FIELDS, RunConfig
 from fedprompt_helpers.errors import FedPromptError, check_choice
-from fedprompt_helpers.records import dev_accuracy
 
-from .store import Store, open_store
+from .store import Store, dev_accuracy, open_store
 
 Reader = Callable[[RunConfig], dict | None]
 """Gives the record of a configuration, or None where there is none."""

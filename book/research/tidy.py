@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from fedprompt_helpers.config import FIELDS, RunConfig
-from fedprompt_helpers.records import bytes_so_far, dev_accuracy
+from fedprompt_helpers.records import bytes_so_far
 
-from .store import Store, open_store
+from .store import Store, dev_accuracy, open_store
 
 FIRST = ("task", "method", "setting", "aggregation", "partition", "seed", "train_size")
 """Fields of the configuration that always have a column, in this order; those that vary over the records follow."""

@@ -13,13 +13,13 @@ from flwr.app import ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from ..clients import Frozen, Part, about, derive_seed, known_labels, model, part
-from ..config import RunConfig
+from ..config import RunConfig, from_text
 from ..model.counting import backbone_digest
 from ..model.head_start import start_head
 from ..model.head_start import statistics as class_sums
 from ..model.training import evaluate, get_arrays, goodness, join, set_arrays, test_scores, train
 from .grid import say
-from .messages import Arrays, from_record, pack_update, read_settings, to_record
+from .messages import Arrays, from_record, pack_update, to_record
 
 # Actions beside Flower's own: what a client holds, class sums for the start of the head, training without a federation.
 ABOUT, STATISTICS, ALONE = "about", "statistics", "alone"
@@ -60,13 +60,16 @@ class _Asked(NamedTuple):
             arrays |= from_record(self.context.state[f"own-{latest}"])
         set_arrays(self.frozen.model, arrays)
 
+    def goodness(self, dev) -> float:
+        return goodness(evaluate(self.frozen.model, dev), self.config.training.best_by)
+
     def score_test(self) -> dict[str, dict]:
         return {x: test_scores(self.frozen.model, y, self.held.own_labels[x]) for x, y in self.held.test.items()}
 
 
 def _who(context: Context) -> tuple[RunConfig, int]:
     own = {name: context.node_config[name] for name in ("data-dir",) if context.node_config.get(name)}
-    return read_settings(context.run_config | own), int(context.node_config["partition-id"])
+    return RunConfig(**from_text(context.run_config | own)), int(context.node_config["partition-id"])
 
 
 def _read(message: Message, context: Context) -> _Asked:
@@ -122,7 +125,7 @@ def train_alone(message: Message, context: Context) -> Message:
     asked = _read(message, context)
     config, frozen, held = asked.config, asked.frozen, asked.held
     name = config.data.languages[asked.client] if config.federation.setting == "local" else "all"
-    asked.load(start_head(list(frozen.initial), asked.class_sums()) if config.model.head_start != "random" else {})
+    asked.load(start_head(list(frozen.initial), [asked.class_sums()]) if config.model.head_start != "random" else {})
     dev, patience = join(list(held.dev.values())) if held.dev else None, config.training.patience
     options = {"epochs": config.epochs, "patience": patience, "on_epoch": lambda entry: say({"job": name} | entry)}
     history = asked.train(0, dev, **options) if config.epochs else []
@@ -135,23 +138,21 @@ def train_alone(message: Message, context: Context) -> Message:
 def evaluate_round(message: Message, context: Context) -> Message:
     """Score the client's languages; before the final test, train its personal epochs if there are any."""
     asked, scored = _read(message, context), RecordDict()
-    trained, held, training = asked.frozen.model, asked.held, asked.config.training
+    trained, held, epochs = asked.frozen.model, asked.held, asked.config.training.personal_epochs
     asked.load(from_record(message.content["arrays"]), asked.settings["server-round"])
-    test = asked.settings["split"] == "test"
-    if test:
+    if asked.settings["split"] == "dev":
+        found = {language: evaluate(trained, split)._asdict() for language, split in held.dev.items()}
+    else:
         scored["proof"] = ConfigRecord({"backbone-digest": backbone_digest(trained)})
-    if test and training.personal_epochs and not held.dev:
-        asked.train(0, epochs=training.personal_epochs)
-    elif test and training.personal_epochs:
-        dev, common, epochs = join(list(held.dev.values())), get_arrays(trained), training.personal_epochs
-        before = goodness(evaluate(trained, dev), training.best_by)
-        asked.train(0, dev, epochs=epochs, patience=training.patience or epochs)
-        if goodness(evaluate(trained, dev), training.best_by) <= before:
-            set_arrays(trained, common)  # what came from the federation is a candidate too
+        if epochs:
+            dev, common = join(list(held.dev.values())) if held.dev else None, get_arrays(trained)
+            before: Any = dev and asked.goodness(dev)
+            asked.train(0, dev, epochs=epochs, patience=asked.config.training.patience)
+            if dev and asked.goodness(dev) <= before:
+                set_arrays(trained, common)  # what came from the federation is a candidate too
+        found = asked.score_test()
     if asked.settings["send-own"]:
         scored["own"] = to_record(get_arrays(trained))
     scored["metrics"] = MetricRecord({"partition-id": asked.client})
-    dev = {} if test else {language: evaluate(trained, split)._asdict() for language, split in held.dev.items()}
-    for language, scores in (asked.score_test() if test else dev).items():
-        scored[f"scores.{language}"] = MetricRecord(scores)
+    scored.update({f"scores.{language}": MetricRecord(scores) for language, scores in found.items()})
     return Message(scored, reply_to=message)

@@ -1,7 +1,6 @@
-"""A Flower grid whose nodes are processes of this machine: no Ray, no SuperLink, nothing of Flower replaced.
+"""A Flower grid whose nodes are processes of this machine (chapter 6): no Ray, no SuperLink, nothing replaced.
 
-Processes are forked where that is safe, so that they have the frozen backbone in the same memory; they end with the one
-that started them, and one that dies is replaced: its client is an error of that round (chapter 6).
+Forked processes share the frozen backbone's memory. They end with the one that started them; one that dies is replaced.
 """
 
 import functools
@@ -57,16 +56,12 @@ def _answer(app: ClientApp, message: Message, context: Context) -> Message:
         return Message(Error(0, f"raised {last_line(error)}"), reply_to=message)
 
 
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()  # type: ignore
-    os._exit(1)
-
-
 def _answer_until_closed(connection, inherited, app: Any) -> None:
     """Answer messages until the process that asks is gone."""
     global _say
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a keyboard interrupt is for the process that asks
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    asker: Any = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (asker.join(), os._exit(1)), daemon=True).start()
     if inherited is None:
         app = cloudpickle.loads(app)
     else:
@@ -74,15 +69,15 @@ def _answer_until_closed(connection, inherited, app: Any) -> None:
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(1)  # GNU OpenMP does not survive a fork with more
     outside_a_run()
-
-    def send(*pair: Any) -> None:
-        connection.send_bytes(cloudpickle.dumps(pair))  # to our own child alone; pickle refuses memory views
-
-    _say = functools.partial(send, None)
+    _say = functools.partial(_send, connection, None)
     with suppress(EOFError, OSError):
         while True:
             message, context = cloudpickle.loads(connection.recv_bytes())
-            send(_answer(app, message, context), context)
+            _send(connection, _answer(app, message, context), context)
+
+
+def _send(connection, *pair: Any) -> None:
+    connection.send_bytes(cloudpickle.dumps(pair))  # between a process and its own child; pickle refuses memory views
 
 
 class ProcessGrid(Grid):
@@ -92,14 +87,11 @@ class ProcessGrid(Grid):
     ``"spawn"``; ``FEDPROMPT_START_METHOD`` overrides it. `on_word` is called with what clients say of their progress.
     """
 
-    run: Any = None  # these three are for Flower's own runtimes
-    set_run: Any = None
-    create_message: Any = None
+    run = set_run = create_message = None  # type: ignore  # these three are for Flower's own runtimes
 
     def __init__(
         self, client_app: ClientApp, num_nodes: int, *, run_config=None, workers=None, start=None, on_word=None
     ):
-        """Start the processes."""
         outside_a_run()
         self.client_app, self.on_word = client_app, on_word or (lambda word: None)
         self.contexts = {
@@ -110,10 +102,9 @@ class ProcessGrid(Grid):
         self._method = os.environ.get("FEDPROMPT_START_METHOD") or usual
         self._closed, self._started, self._idle = False, [], queue.SimpleQueue()
         self._numbers, self._waiting = itertools.count(1), {}
-        count = min(usable_cores() if workers is None else workers, num_nodes)
-        for _ in range(count):
+        for _ in range(min(usable_cores() if workers is None else workers, num_nodes)):
             self._idle.put(self._start())
-        self._threads = ThreadPoolExecutor(max(1, count))
+        self._threads = ThreadPoolExecutor(max(1, len(self._started)))
 
     def _start(self) -> Any:
         """Start a process that answers messages, and return this end of the connection to it."""
@@ -131,14 +122,12 @@ class ProcessGrid(Grid):
         """Let a process answer; one that dies is replaced."""
         node, connection = message.metadata.dst_node_id, self._idle.get()
         try:
-            connection.send_bytes(cloudpickle.dumps((message, self.contexts[node])))
-            while True:
-                reply, said = cloudpickle.loads(connection.recv_bytes())
-                if reply is not None:
-                    break
-                self.on_word(said)
+            _send(connection, message, self.contexts[node])
+            while (answer := cloudpickle.loads(connection.recv_bytes()))[0] is None:
+                self.on_word(answer[1])
+            reply, context = answer
             if not reply.has_error():
-                self.contexts[node] = said
+                self.contexts[node] = context
         except (EOFError, OSError):
             reply = Message(Error(0, "did not answer: its process died"), reply_to=message)
             if not self._closed:

@@ -1,42 +1,14 @@
-"""What travels: configurations, and named arrays, packed or not, and how many bytes they take (chapters 5 and 11)."""
+"""What travels: named arrays, packed or not, and how many bytes they take (chapters 5 and 11)."""
 
-import json
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord
 
-from ..config import RunConfig
 from ..errors import FedPromptError
 
 Arrays = dict[str, np.ndarray]
 SCALE = "#scale"
-LISTS = ("languages", "unseen")  # what Flower carries as text, separated by commas
-# Keys beside the configuration: folders for the run record, for finished rounds, and for the model of which round.
-EXTRA = ("output", "folder", "save", "save-round")
-
-
-def write_settings(config: RunConfig) -> dict[str, Any]:
-    """Write a configuration as Flower's run configuration: names with hyphens, lists as text, nothing as empty text."""
-    made = {name: "" if value is None else value for name, value in config.to_dict().items()}
-    made |= {name: ",".join(map(str, made[name])) for name in (*LISTS, "label_budget")}
-    made["mapping"] = made["mapping"] and json.dumps(made["mapping"])
-    return {name.replace("_", "-"): value for name, value in made.items()}
-
-
-def read_settings(settings: dict[str, Any]) -> RunConfig:
-    """Read a configuration from Flower's run configuration; what is left out takes its default."""
-    values = {key.replace("-", "_"): value for key, value in settings.items() if key not in EXTRA}
-    for name, value in values.items():
-        if name in LISTS:
-            values[name] = tuple(part.strip() for part in str(value).split(",") if part.strip())
-        elif value == "":
-            values[name] = None
-    with suppress(ValueError):  # text that is not JSON is refused as a mapping
-        if values.get("mapping"):
-            values["mapping"] = json.loads(values["mapping"])
-    return RunConfig(**values)
 
 
 def to_record(arrays: Arrays) -> ArrayRecord:
@@ -83,24 +55,28 @@ def pack_update(trained: Arrays, received: Arrays, precision: str) -> Arrays:
     return packed
 
 
-def unpack_update(update: Arrays, received: Arrays, precision: str) -> Arrays:
-    """Rebuild a client's trained arrays, float32, from its reply, or say what is not sound in it."""
-    shapes = {name: values.shape for name, values in received.items()}
-    shapes |= {name + SCALE: (1,) for name in received} if precision == "int8" else {}
-    if set(update) != set(shapes):
-        raise FedPromptError(f"sent other arrays than it received: {sorted(set(update) ^ set(shapes))[0]}")
-    for name, values in update.items():
+def sound(arrays: Arrays, shapes: dict[str, tuple[int, ...]]) -> Arrays:
+    """Return a client's arrays as they are, or say what is not sound in them: a name, a shape, a type or a value."""
+    if set(arrays) != set(shapes):
+        raise FedPromptError(f"sent other arrays than expected: {sorted(set(arrays) ^ set(shapes))[0]}")
+    for name, values in arrays.items():
         if values.shape != shapes[name] or values.dtype.kind not in "if":
             found = f"{values.dtype} in shape {values.shape}"
             raise FedPromptError(f"sent {name} as {found} instead of numbers in shape {shapes[name]}")
-    rebuilt = {}
+        if not np.isfinite(values).all():
+            raise FedPromptError(f"sent {name.removesuffix(SCALE)} with values that are not finite numbers")
+    return arrays
+
+
+def unpack_update(update: Arrays, received: Arrays, precision: str) -> Arrays:
+    """Rebuild a client's trained arrays, float32, from its reply, or say what is not `sound` in it."""
+    shapes, rebuilt = {name: values.shape for name, values in received.items()}, {}
+    sound(update, shapes | ({name + SCALE: (1,) for name in received} if precision == "int8" else {}))
     for name in received:
         values = update[name].astype(np.float32)
         if precision == "int8":
             values = values * update[name + SCALE]
         if precision != "float32":
             values = values + received[name].astype(np.float32)
-        if not np.isfinite(values).all():
-            raise FedPromptError(f"sent {name} with values that are not finite numbers")
         rebuilt[name] = values
-    return rebuilt
+    return sound(rebuilt, shapes)

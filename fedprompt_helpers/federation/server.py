@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
@@ -15,9 +14,9 @@ from ..config import RunConfig
 from ..data.tasks import check_labels, task_labels
 from ..errors import FedPromptError
 from ..model.counting import backbone_digest, is_head
-from ..model.head_start import add_up, shapes, start_head
+from ..model.head_start import shapes, start_head
 from .client import ABOUT, ALONE, STATISTICS
-from .messages import Arrays, from_record, to_record
+from .messages import Arrays, from_record, sound, to_record
 from .state import Job, Outcome, read_back, read_state, write_state
 from .strategies import KEPT, TIMEOUT, Exchange, make_strategy, why
 
@@ -30,17 +29,15 @@ def serve(
 ) -> Outcome:  # fmt: skip
     """Run one configuration over a grid, whichever runtime it belongs to.
 
-    Finished rounds, or trainings, are kept in `folder`; what is there already is not done twice. `tell` is called with
-    the entry of each round; what was read from `folder` carries ``resumed=True``. With `keep_own`, clients that end
-    with a model of their own send it at the end.
+    What is finished is kept in `folder`, and not done twice. `tell` is called with the entry of each round, which
+    carries ``resumed=True`` if it was read. With `keep_own`, clients that end with a model of their own send it.
     """
     job = _meet(grid, config, folder, tell)
     if config.federation.setting != "federated":
         return _alone(grid, job)
-    frozen, kept = model(config, job.labels, "cpu"), config.federation
-    shared = {is_head: of == "shared" for is_head, of in ((True, kept.head), (False, kept.prompt))}
-    job.arrays = job.outcome.arrays = {n: x for n, x in frozen.initial.items() if shared[is_head(n)]}
-    strategy = make_strategy(job)
+    frozen, strategy = model(config, job.labels, "cpu"), make_strategy(job)
+    kind = {True: config.federation.head, False: config.federation.prompt}
+    job.arrays = job.outcome.arrays = {n: x for n, x in frozen.initial.items() if kind[is_head(n)] == "shared"}
     job.go_on(strategy, grid)
     outcome, languages = job.outcome, config.data.languages + config.data.unseen
     for entry in outcome.rounds:
@@ -51,8 +48,7 @@ def serve(
     rounds, start = config.federation.rounds - len(outcome.rounds), to_record(job.arrays)
     if rounds:
         strategy.start(grid, start, num_rounds=rounds, timeout=TIMEOUT, train_config=job.settings())
-    differ = config.training.personal_epochs or "local" in (kept.head, kept.prompt)
-    job.own, job.send_own, exchange = outcome.own, bool(keep_own and differ), Exchange(job)
+    job.own, job.send_own, exchange = outcome.own, keep_own and config.own_models, Exchange(job)
     outcome.test, digests = exchange.score(grid, outcome.arrays, outcome.best_round, "test")
     if absent := [name for name in languages if name not in outcome.test]:
         raise FedPromptError(f"no client could score the test split of {absent[0]}; {exchange.who()}; {KEPT}")
@@ -66,18 +62,14 @@ def _meet(grid: Grid, config: RunConfig, folder: Path | None, tell: Callable[[di
     wanted, began = nodes(config), time.monotonic()
     while len(present := sorted(grid.get_node_ids())) < wanted:
         if time.monotonic() - began > JOIN:
-            raise FedPromptError(
-                f"{len(present)} of {wanted} clients joined within {JOIN} seconds; start the others, or give as many "
-                "languages as there are clients"
-            )
+            what = f"{len(present)} of {wanted} clients joined within {JOIN} seconds"
+            raise FedPromptError(f"{what}; start the others, or give as many languages as there are clients")
         time.sleep(0.05)
     said = _told(grid, present, "query", ConfigRecord({}))
     names = {node: one["client"] for node, one in said.items()}
     if sorted(names.values()) != list(range(wanted)):
-        raise FedPromptError(
-            f"the clients call themselves {sorted(names.values())}; expected each number from 0 to {wanted - 1} once: "
-            "give every node its own partition-id"
-        )
+        what = f"the clients call themselves {sorted(names.values())}; expected each number from 0 to {wanted - 1} once"
+        raise FedPromptError(f"{what}: give every node its own partition-id")
     labels = task_labels(config.data.task) or tuple(sorted({label for one in said.values() for label in one["labels"]}))
     check_labels(labels)
     job = Job(config, names, labels, Outcome(labels=list(labels)), folder, tell)
@@ -104,17 +96,12 @@ def _head_start(grid: Grid, job: Job, width: int) -> None:
     expected, exchange = shapes(job.config.model.head_start, len(job.labels), width), Exchange(job)
 
     def read(client: int, reply: Message) -> Arrays:
-        sums = from_record(reply.content.array_records.get("arrays", {}))
-        if {name: x.shape for name, x in sums.items()} != expected or not all(
-            np.isfinite(x).all() for x in sums.values()
-        ):
-            raise FedPromptError("sent class sums that are not sound")
-        return sums
+        return sound(from_record(reply.content.array_records["arrays"]), expected)
 
     parts = exchange.ask(grid, f"query.{STATISTICS}", {"config": job.settings()}, read)
-    then = "mend the cause, or leave head_start at 'random'"
-    exchange.check_share(parts, "", "sound class sums for the start of the head", then)
-    job.arrays |= start_head(list(job.arrays), add_up(list(parts.values())))
+    what = "sound class sums for the start of the head"
+    exchange.check_share(parts, "", what, "mend the cause, or leave head_start at 'random'")
+    job.arrays |= start_head(list(job.arrays), list(parts.values()))
     job.outcome.start = exchange.facts()
 
 
@@ -136,11 +123,9 @@ def _alone(grid: Grid, job: Job) -> Outcome:
         for reply in grid.pull_messages(names):
             client = job.names[reply.metadata.src_node_id]
             if reply.has_error():
-                raise FedPromptError(
-                    f"training alone on {jobs[client]} stopped: client {client} {why(reply.error.reason)}; what is "
-                    "finished is kept: mend the cause (free some memory, if its process died) and give the same "
-                    "command again"
-                )
+                what = f"training alone on {jobs[client]} stopped: client {client} {why(reply.error.reason)}; what is"
+                then = "mend the cause (free some memory, if its process died) and give the same command again"
+                raise FedPromptError(f"{what} finished is kept: {then}")
             said: Any = reply.content["said"]
             done[client] = json.loads(said["done"]), from_record(reply.content["arrays"])
             if job.folder:

@@ -1,7 +1,4 @@
-"""What the server holds while it runs, what a run leaves behind, and finished rounds on disk.
-
-Arrays are kept as safetensors, the rest as JSON: nothing that is read back is ever executed.
-"""
+"""What the server holds while it runs, what a run leaves behind, and finished rounds on disk: safetensors and JSON."""
 
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -23,14 +20,11 @@ MEMORY = ("m_t", "v_t", "momentum_vector")  # of Flower's FedAdam and FedAvgM, f
 
 @dataclass
 class Outcome:
-    """What a run leaves behind.
+    """What a run leaves behind."""
 
-    An entry of `rounds` has ``round``, ``train_loss``, ``dev_loss``, ``dev`` (by language, the scores of ``test``),
-    ``bytes`` (training and evaluation, each way, all clients), ``client_bytes`` (the same, client by client),
-    ``failed`` (client and reason) and ``seconds``.
-    """
-
-    rounds: list[dict] = field(default_factory=list)  #: one entry a round; empty without a federation
+    #: One entry a round: ``round``, ``train_loss``, ``dev_loss``, ``dev`` (scores by language), ``bytes`` (of training
+    #: and evaluation, each way), ``client_bytes`` (client by client), ``failed`` (client and reason) and ``seconds``.
+    rounds: list[dict] = field(default_factory=list)
     epochs: dict[str, list[dict]] = field(default_factory=dict)  #: without one: of each training, by name
     arrays: Arrays = field(default_factory=dict)  #: the average of the best round
     last: Arrays = field(default_factory=dict)  #: the average of the last round
@@ -63,10 +57,9 @@ class Job:
     best: float = -np.inf  # how good the best round was on dev
     send_own: bool = False  # whether clients send, with their test scores, a model that is theirs alone
 
-    @property
-    def clients(self) -> int:
-        """Number of clients."""
-        return len(self.names)
+    def __post_init__(self):
+        """Count the clients."""
+        self.clients = len(self.names)
 
     def settings(self, **more) -> ConfigRecord:
         """Return what a message to a client says beside arrays."""
@@ -94,23 +87,20 @@ class Job:
     def go_on(self, strategy, grid) -> None:
         """Take over the finished rounds of a stopped run of the same data, if there are any."""
         with read_back(self.folder):
-            if (found := read_state(self.folder, "round", self.texts())) is None:
+            if not (found := read_state(self.folder, "round", self.texts())):
                 return
             facts, parts = found
             self.outcome, self.best = Outcome(**facts["outcome"]), facts["best"]
-            self.arrays, self.outcome.arrays = parts["arrays"], parts["best"]
+            self.arrays, self.outcome.arrays = parts.pop("arrays"), parts.pop("best")
             strategy.current_arrays = to_record(self.arrays)  # what FedAvgM's momentum moves
             for part, arrays in parts.items():
-                kind, _, name = part.partition("/")
-                if kind == "own":
-                    self.own[name] = arrays
-                elif kind == "best_own":
-                    self.outcome.own[name] = arrays
-                elif kind == "memory":
+                kind, name, *record = part.split("/", 2)
+                if kind == "memory":
                     setattr(strategy, name, list(arrays.values()) if name == "momentum_vector" else arrays)
                 elif kind == "state":
-                    node, _, record = name.partition("/")
-                    grid.contexts[int(node)].state[record] = to_record(arrays)
+                    grid.contexts[int(name)].state[record[0]] = to_record(arrays)
+                else:
+                    (self.own if kind == "own" else self.outcome.own)[name] = arrays
 
 
 def write_state(folder: Path, name: str, facts: dict, parts: dict[str, Arrays], number: int = 0) -> None:
@@ -144,7 +134,5 @@ def read_back(folder: Path | None):
     try:
         yield
     except (OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
-        raise FedPromptError(
-            f"what a stopped run kept in {folder} cannot be read ({type(error).__name__}: {error}); begin anew with "
-            "--again (again=True), or remove that folder"
-        ) from error
+        what = f"what a stopped run kept in {folder} cannot be read ({type(error).__name__}: {error})"
+        raise FedPromptError(f"{what}; begin anew with --again (again=True), or remove that folder") from error

@@ -30,7 +30,6 @@ class Exchange:
     """What a job asks of its clients, for example in one round: bytes by way and client, and who failed and why."""
 
     def __init__(self, job: Job):
-        """Begin with nothing sent."""
         self.job, self.failed, self.bytes, self.own = job, [], {}, {}
 
     def facts(self) -> dict:
@@ -39,8 +38,8 @@ class Exchange:
         return {"bytes": totals, "client_bytes": self.bytes, "failed": self.failed}
 
     def _count(self, way: str, client: int, message: Message) -> None:
-        kind = message.metadata.message_type.rpartition(".")[2]
-        self.bytes.setdefault(f"{kind}_{way}", [0] * self.job.clients)[client] += message_bytes(message)
+        way = f"{message.metadata.message_type.rpartition('.')[2]}_{way}"
+        self.bytes.setdefault(way, [0] * self.job.clients)[client] += message_bytes(message)
 
     def send(self, messages: Iterable[Message]) -> list[Message]:
         """Put a client's own average into its message where there is one, and count the bytes."""
@@ -63,8 +62,9 @@ class Exchange:
                 if reply.has_error():
                     raise FedPromptError(why(reply.error.reason))
                 found[client] = read(client, reply)
-            except FedPromptError as error:
-                self.failed.append({"client": client, "why": str(error)})
+            except (FedPromptError, KeyError) as error:
+                said = f"sent no {error.args[0]}" if isinstance(error, KeyError) else str(error)
+                self.failed.append({"client": client, "why": said})
         return found
 
     def ask(self, grid: Grid, kind: str, records: dict, read: Callable, attempts: int = 1) -> dict[int, Any]:
@@ -122,7 +122,6 @@ class Measured(FedAvg):
     """In front of FedAvg or its kin: sound replies only, by client; scores, bytes, early stopping, checkpoints."""
 
     def __init__(self, job: Job, **options):
-        """Ask every client in every round; a round goes on with fewer if some do not answer."""
         super().__init__(min_train_nodes=job.clients, min_available_nodes=job.clients, **options)
         self.job = job
 
@@ -165,37 +164,31 @@ class Measured(FedAvg):
         dev = exchange.score(grid, job.arrays, self.number, "dev")[0] if has_dev else {}
         if has_dev and not dev:
             raise FedPromptError(f"round {self.number}: no client could score the dev split; {exchange.who()}; {KEPT}")
-        loss, accuracy, macro_f1 = (
-            float(np.mean([scores[name] for scores in dev.values()] or 0)) for name in Scores._fields[:3]
-        )
-        mean = Scores(loss, accuracy, macro_f1, sum(scores["examples"] for scores in dev.values()))
         entry = {"round": self.number, "train_loss": self.train_loss, "dev": dev, **exchange.facts()}
-        entry |= {"dev_loss": mean.loss} if dev else {}
-        found = goodness(mean, job.config.training.best_by) if dev else self.number  # without dev the last is best
-        entry["seconds"] = time.perf_counter() - self.began
-        job.outcome.rounds.append(entry)
-        if has_dev and len(dev) < len(job.config.data.languages):
-            found = -np.inf  # a mean over fewer languages cannot be compared: such a round is not the best
+        found = self.number  # without dev the last round is best
+        if dev:
+            mean = Scores._make(float(np.mean([one[name] for one in dev.values()])) for name in Scores._fields)
+            entry["dev_loss"] = mean.loss
+            # A mean over fewer languages cannot be compared: such a round is not the best.
+            whole = len(dev) == len(job.config.data.languages)
+            found = goodness(mean, job.config.training.best_by) if whole else -np.inf
+        job.outcome.rounds.append(entry | {"seconds": time.perf_counter() - self.began})
         if found > job.best or not job.outcome.best_round:
             job.best, job.outcome.best_round = found, self.number
             job.outcome.arrays, job.outcome.own = job.arrays, job.own
         job.save(self, grid)
-        job.tell(entry)
+        job.tell(job.outcome.rounds[-1])
         return []
 
     def sound(self, client: int, reply: Message) -> Message:
         """Return a reply with float32 arrays that can be averaged, or say what is unsound in it."""
-        for name, records in (("arrays", reply.content.array_records), ("metrics", reply.content.metric_records)):
-            if name not in records:
-                raise FedPromptError(f"sent no {name}")
-        metrics = reply.content.metric_records["metrics"]
+        arrays, metrics = reply.content.array_records["arrays"], reply.content.metric_records["metrics"]
         examples, loss = metrics.get("num-examples"), metrics.get("train-loss")
         if not (isinstance(examples, int) and examples > 0):
             raise FedPromptError(f"sent {examples!r} as its number of examples")
         if not (isinstance(loss, float) and np.isfinite(loss)):
             raise FedPromptError(f"sent {loss!r} as its training loss")
-        precision = self.job.config.federation.update_precision
-        update = unpack_update(from_record(reply.content["arrays"]), self.sent, precision)
+        update = unpack_update(from_record(arrays), self.sent, self.job.config.federation.update_precision)
         known = MetricRecord({"num-examples": examples, "train-loss": loss})
         reply.content = RecordDict({"arrays": to_record(update), "metrics": known})
         return reply

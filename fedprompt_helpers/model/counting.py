@@ -19,11 +19,6 @@ def is_head(name: str) -> bool:
     return parts[0] in methods.HEADS
 
 
-def is_added(name: str) -> bool:
-    """Tell whether a parameter is one that a method adds to the pretrained encoder: head, prompt or LoRA matrix."""
-    return is_head(name) or "prompt_encoder" in name or "lora_" in name
-
-
 def count_parameters(model: torch.nn.Module) -> dict[str, int]:
     """Count parameters; chapter 11 does it by hand.
 
@@ -70,12 +65,12 @@ def count_without_weights(backbone: str, method: str, *, num_labels: int, virtua
 def backbone_digest(model: torch.nn.Module) -> str:
     """Hash the bits of the pretrained encoder, to prove that training left them as they were (chapters 2 and 11).
 
-    128-bit XXH3 in hexadecimal of every weight but those that a method adds, in the order of their names and whatever
-    ``requires_grad`` says: an encoder that somebody forgot to freeze shows.
+    128-bit XXH3 in hexadecimal of every weight but those that a method adds (head, prompt, LoRA), in the order of their
+    names and whatever ``requires_grad`` says: an encoder that somebody forgot to freeze shows.
     """
     hasher = xxhash.xxh3_128()
     for name, parameter in sorted(model.named_parameters()):
-        if not is_added(name):
+        if not (is_head(name) or "prompt_encoder" in name or "lora_" in name):
             hasher.update(name.encode())
             hasher.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy())
     return hasher.hexdigest()

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from ..errors import FedPromptError
-from .training import Encoded, batches_for
+from .training import Encoded, batches
 
 Arrays = dict[str, np.ndarray]
 
@@ -42,7 +42,7 @@ def statistics(model: torch.nn.Module, data: Encoded, num_labels: int, kind: str
     total: dict = dict.fromkeys(shapes(kind, 0, 0), 0.0)
     try:
         with torch.inference_mode():
-            for batch in batches_for(model, data):
+            for batch in batches(model, data):
                 labels = torch.nn.functional.one_hot(batch.pop("labels").cpu(), num_labels).double()
                 model(**batch)
                 features = seen.pop()
@@ -57,19 +57,15 @@ def statistics(model: torch.nn.Module, data: Encoded, num_labels: int, kind: str
     return {name: values.numpy().astype(np.float32) for name, values in total.items()}
 
 
-def add_up(parts: list[Arrays]) -> Arrays:
-    """Add the statistics of several clients: the same as those of their pooled examples."""
-    return {name: np.sum([part[name].astype(np.float64) for part in parts], axis=0) for name in parts[0]}
-
-
-def start_head(names: list[str], total: Arrays) -> Arrays:
-    """Make the head's arrays (float32) from statistics; `names` are those of the trained arrays.
+def start_head(names: list[str], parts: list[Arrays]) -> Arrays:
+    """Make the head's arrays (float32) from the clients' statistics; `names` are those of the trained arrays.
 
     From ``squares``, a head that gives an example to the class of the nearest mean (Legate et al. 2023): features are
     standardised, then the logit of class k is, up to a constant, ``log((n_k + 1) / (n + classes))`` minus ``SHARPNESS /
     2`` times the squared distance to its mean. From ``gram``, ridge regression on the classes (Fani et al. 2024).
     """
-    sums, counts = total["sums"].astype(np.float64), total["counts"].astype(np.float64)
+    total = {name: np.sum([part[name].astype(np.float64) for part in parts], axis=0) for name in parts[0]}
+    sums, counts = total["sums"], total["counts"]
     n, classes, made = counts.sum(), len(counts), {}
     if "gram" in total:
         seen, width = sums.sum(0)[:, None], sums.shape[1]

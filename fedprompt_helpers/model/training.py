@@ -38,10 +38,8 @@ def set_arrays(model: torch.nn.Module, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays from ``get_arrays`` into a model (chapter 2); other names or shapes are a FedPromptError."""
     own = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if wrong := set(own) ^ set(arrays) or {n for n in own if tuple(own[n].shape) != np.shape(arrays[n])}:
-        raise FedPromptError(
-            f"these arrays belong to another model (differs: {sorted(wrong)[0]}); "
-            "use the same backbone, method and number of labels everywhere"
-        )
+        what = f"these arrays belong to another model (differs: {sorted(wrong)[0]})"
+        raise FedPromptError(f"{what}; use the same backbone, method and number of labels everywhere")
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(torch.from_numpy(np.asarray(arrays[name])))
@@ -52,9 +50,8 @@ def encode(split, tokenizer, *, max_length: int = 64) -> Encoded:
 
     `split` is a ``datasets.Dataset`` of columns ``text``, ``label`` and, for pairs of sentences, ``text_pair``.
     """
-    pairs = [list(split["text_pair"])] if "text_pair" in split.column_names else []
-    texts = list(split["text"])
-    token_ids = tokenizer(texts, *pairs, truncation=True, max_length=max_length)["input_ids"] if texts else []
+    texts = [list(split[name]) for name in ("text", "text_pair") if name in split.column_names]
+    token_ids = tokenizer(*texts, truncation=True, max_length=max_length)["input_ids"] if texts[0] else []
     return Encoded(token_ids, np.asarray(split["label"], dtype=np.int64))
 
 
@@ -64,15 +61,15 @@ def join(parts: list[Encoded]) -> Encoded:
 
 
 def batches(
-    data: Encoded, batch_size: int, rng: np.random.Generator | None = None, *, pad: int = 1, device="cpu"
+    model: torch.nn.Module, data: Encoded, batch_size: int = 64, rng: np.random.Generator | None = None
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Cut a split into batches of texts of similar length, so that little padding is computed; int64, on `device`.
+    """Cut a split into batches of texts of similar length, so that little padding is computed; int64, on its device.
 
     With `rng`, for training, examples are shuffled, sorted by length within stretches of 16 batches, and the batches
     shuffled again. Without it all are sorted by length. ``input_ids`` and ``attention_mask`` are ``(batch, longest)``.
     """
-    lengths = np.array([len(ids) for ids in data.token_ids])
-    order = longest_first(data)
+    lengths, order = np.array([len(ids) for ids in data.token_ids]), longest_first(data)
+    pad = getattr(model.config, "pad_token_id", None) or 0  # any will do: padding is masked
     if rng is not None:
         parts = np.split(rng.permutation(len(lengths)), range(16 * batch_size, len(lengths), 16 * batch_size))
         order = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
@@ -83,15 +80,7 @@ def batches(
         input_ids = np.full(mask.shape, pad, dtype=np.int64)
         input_ids[mask] = np.concatenate([data.token_ids[i] for i in chunk])  # row by row
         batch = {"input_ids": input_ids, "attention_mask": mask.astype(np.int64), "labels": data.labels[chunk]}
-        yield {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
-
-
-def batches_for(
-    model: torch.nn.Module, data: Encoded, batch_size: int = 64, rng: np.random.Generator | None = None
-) -> Iterator[dict[str, torch.Tensor]]:
-    """Cut a split into batches on a model's device, with its padding token (any will do: padding is masked)."""
-    pad = getattr(model.config, "pad_token_id", None) or 0
-    return batches(data, batch_size, rng, pad=pad, device=next(model.parameters()).device)
+        yield {name: torch.from_numpy(values).to(model.device) for name, values in batch.items()}
 
 
 def evaluate(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> Scores:
@@ -107,7 +96,7 @@ def predict(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> t
     model.eval()
     loss, logits = 0.0, []
     with torch.inference_mode():
-        for batch in batches_for(model, data, batch_size):
+        for batch in batches(model, data, batch_size):
             labels = batch.pop("labels")
             logits.append(model(**batch).logits.float())
             loss += torch.nn.functional.cross_entropy(logits[-1], labels, reduction="sum").item()
@@ -159,16 +148,14 @@ def train(
     Parameters
     ----------
     model, data, dev : torch.nn.Module, Encoded, Encoded
-        From ``prepare`` and ``encode``. The epoch with the lowest loss on `dev` is kept; without `dev`, the last one.
-    best_by : str
-        ``"loss"``, or ``"macro-f1"``: the epoch with the highest on `dev`.
+        From ``prepare`` and ``encode``. Kept is the epoch that is best on `dev` by `best_by`, ``"loss"`` or
+        ``"macro-f1"``; without `dev` the last one.
     epochs, batch_size, seed : int
         Epochs at most, examples a step (both at least 1), and what governs the order of the examples.
     patience, on_epoch : int or None, callable or None
         Stop after this many epochs without a better one (None: never); what is called with each epoch's entry.
-    learning_rate, proximal_mu : float
-        AdamW's, above 0; the weight of FedProx's term, mu / 2 times the squared distance from the starting arrays (Li
-        et al. 2020, equation 2), 0 leaves it out.
+    proximal_mu : float
+        Weight of FedProx's term: mu / 2 times the squared distance from the start (Li et al. 2020, equation 2).
 
     Returns
     -------
@@ -188,7 +175,7 @@ def train(
     model.eval()
     for epoch in range(1, epochs + 1):
         began, total = time.perf_counter(), 0.0
-        for batch in batches_for(model, data, batch_size, rng):
+        for batch in batches(model, data, batch_size, rng):
             loss = model(**batch).loss
             total += loss.item() * len(batch["labels"])
             for parameter, origin in zip(trained, start, strict=False):

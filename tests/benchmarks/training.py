@@ -28,8 +28,7 @@ from transformers import AutoModelForSequenceClassification, DataCollatorWithPad
 from fedprompt_helpers.config import DEFAULTS
 from fedprompt_helpers.data.tasks import load_task
 from fedprompt_helpers.federation.grid import usable_cores
-from fedprompt_helpers.model.backbones import load_backbone, quiet_loading
-from fedprompt_helpers.model.devices import compute_dtype
+from fedprompt_helpers.model.backbones import compute_dtype, load_backbone, quiet_loading
 from fedprompt_helpers.model.methods import prepare
 from fedprompt_helpers.model.pocket import pocket_folder
 from fedprompt_helpers.model.training import Encoded, batches, encode, evaluate, get_arrays, set_arrays, train
@@ -117,9 +116,9 @@ def trainer(data, tokenizer, start, num_labels, seed):
 
 def largest_step_difference(data, start, num_labels) -> float:
     """Train one epoch in float32 on identical batches, ours beside PEFT's; give the largest difference of a loss."""
-    steps = list(batches(data, BATCH, np.random.default_rng(0)))
-    losses = []
-    for model in (our_model(num_labels, start, "float32"), plain_model(num_labels, start).eval()):
+    models, losses = (our_model(num_labels, start, "float32"), plain_model(num_labels, start).eval()), []
+    steps = list(batches(models[0], data, BATCH, np.random.default_rng(0)))
+    for model in models:
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=RATE)
         losses.append([])
         for batch in steps:
