@@ -24,10 +24,10 @@ from pathlib import Path
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
-from fedprompt_helpers.data.distance import mean_distance
 from fedprompt_helpers.errors import FedPromptError
 
 from .evidence import BUDGET, interval, scores
+from .gains import mean_distance
 from .results import table
 from .store import open_store
 from .sweeps import read_sweep
