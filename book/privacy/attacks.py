@@ -9,6 +9,7 @@ from datasets import Dataset
 from scipy.optimize import nnls
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
+from torch.nn.utils.rnn import pad_sequence
 
 import fedprompt_helpers as fp
 
@@ -173,7 +174,7 @@ def bias(seed: int) -> Iterator[dict]:
 
 METHODS = {"prompt": "prompt-tuning", "P-tuning": "p-tuning", "LoRA": "lora", "head": "head"}
 RATES = {"prompt": 1e-2, "P-tuning": 1e-3, "LoRA": 3e-3, "head": 1e-3}
-CANDIDATES = 300  # the client's commands, and others of the language drawn at random
+CANDIDATES = 200  # the client's commands, and others of the language drawn at random
 
 
 def gradient(model, chosen, data, i: int) -> np.ndarray:
@@ -195,12 +196,16 @@ def explain(update: np.ndarray, gradients: np.ndarray) -> np.ndarray:
 
 def losses(model, data) -> np.ndarray:
     """Return the loss on each text."""
+    found = []
     with torch.inference_mode():
-        found = [
-            model(input_ids=torch.tensor([ids]), labels=torch.tensor([label])).loss.item()
-            for ids, label in zip(data.token_ids, data.labels, strict=True)
-        ]
-    return np.array(found)
+        for i in range(0, len(data.labels), 50):
+            ids = [torch.tensor(each) for each in data.token_ids[i : i + 50]]
+            mask = pad_sequence([torch.ones_like(each) for each in ids], batch_first=True)
+            ids = pad_sequence(ids, batch_first=True, padding_value=1)
+            labels = torch.from_numpy(data.labels[i : i + 50])
+            logits = model(input_ids=ids, attention_mask=mask).logits
+            found.append(torch.nn.functional.cross_entropy(logits, labels, reduction="none"))
+    return torch.cat(found).double().numpy()
 
 
 def payloads(seed: int) -> Iterator[dict]:

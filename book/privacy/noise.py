@@ -83,10 +83,10 @@ ROUNDS, STEPS, RATE, CLIP, HELD = 10, 5, 4.0, 1.0, 12
 
 def local_step(weights: np.ndarray, x: np.ndarray, y: np.ndarray, rate: float, labels: int = LABELS) -> np.ndarray:
     """Make a step of plain gradient descent for many clients at once: ``(clients, classes, features)``."""
-    logits = np.einsum("knf,kcf->knc", x, weights)
+    logits = x @ weights.swapaxes(1, 2)
     shares = np.exp(logits - logits.max(2, keepdims=True))
-    error = shares / shares.sum(2, keepdims=True) - np.eye(labels)[y]
-    return weights - rate * np.einsum("knc,knf->kcf", error, x) / x.shape[1]
+    error = shares / shares.sum(2, keepdims=True) - np.eye(labels, dtype=x.dtype)[y]
+    return weights - (rate / x.shape[1]) * (error.swapaxes(1, 2) @ x)
 
 
 def clipped(updates: np.ndarray, clip: float) -> np.ndarray:
@@ -97,13 +97,14 @@ def clipped(updates: np.ndarray, clip: float) -> np.ndarray:
 
 def with_noise(x, y, budget: float, rng, clip: float = CLIP, rate: float = RATE) -> np.ndarray:
     """Train a linear layer over clients, every client in every round; noise as in Flower's server-side clipping."""
-    weights, count = np.zeros((LABELS, x.shape[2])), len(x)
+    weights, count = np.zeros((LABELS, x.shape[2]), x.dtype), len(x)
     for _ in range(ROUNDS):
         local = np.repeat(weights[None], count, 0)
         for _ in range(STEPS):
             local = local_step(local, x, y, rate)
         sd = deviation(budget, ROUNDS) * clip / count
-        weights = weights + clipped(local - weights, clip).mean(0) + rng.normal(0, sd, weights.shape)
+        moved = clipped(local - weights, clip).mean(0) + rng.normal(0, sd, weights.shape)
+        weights = (weights + moved).astype(x.dtype)
     return weights
 
 
@@ -116,7 +117,7 @@ def crowd(count: int, seed: int, pools: dict, rng) -> tuple[np.ndarray, np.ndarr
         drawn = rng.choice(len(pool.y), HELD, replace=False, p=rare / rare.sum())
         x.append(pool.x[drawn])
         y.append(pool.y[drawn])
-    return np.array(x), np.array(y)
+    return np.array(x, dtype=np.float32), np.array(y)
 
 
 def client(seed: int, split: str = "test") -> Iterator[dict]:
