@@ -23,7 +23,9 @@ def functions(*names: str) -> dict:
     found: dict = {"np": np}
     for cell in jupytext.read(CHAPTER).cells:
         if cell.cell_type == "code" and any(f"def {name}(" in cell.source for name in names):
-            kept = [x for x in ast.parse(cell.source).body if isinstance(x, ast.FunctionDef | ast.Assign)]
+            kept: list[ast.stmt] = [
+                x for x in ast.parse(cell.source).body if isinstance(x, ast.FunctionDef | ast.Assign)
+            ]
             exec(compile(ast.Module(kept, []), "chapter", "exec"), found)
     return found
 
