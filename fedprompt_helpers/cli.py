@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import sys
+import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +21,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 def main() -> None:
     """Run the command; a mistake of the caller gives one line and exit code 2, never a traceback."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended here too
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a console without a letter shows ? and goes on
@@ -82,6 +85,28 @@ def run(
     for note in record["notes"]:
         print(f"note: {note}", file=sys.stderr)
     print(summary(record))
+
+
+@app.command()
+@options_of()
+def deploy_local(
+    output: Annotated[Path, typer.Option(help="Folder for the run record.")] = Path("runs"),
+    home: Annotated[Path | None, typer.Option(help="Folder to keep certificates, keys and logs in.")] = None,
+    port: Annotated[int, typer.Option(help="Port of the SuperLink; any that is free if left out.")] = 0,
+    timeout: Annotated[int, typer.Option(help="Seconds to wait for a node, each time it is asked something.")] = 300,
+    **given: Any,
+) -> None:
+    """Run one configuration as a SuperLink and a SuperNode a client, with TLS and keys, on this machine."""
+    from .deploy import deploy_local
+    from .progress import Lines
+    from .records import load_record, summary
+
+    config = configuration("pocket", given)
+    kept = nullcontext(home) if home else tempfile.TemporaryDirectory(prefix="fedprompt-", ignore_cleanup_errors=True)
+    with kept as folder, Lines(config.federation.rounds) as hear:
+        path = deploy_local(config, output, home=Path(folder), port=port, timeout=timeout, hear=hear)
+    print(path)
+    print(summary(load_record(path)))
 
 
 @app.command()

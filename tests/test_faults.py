@@ -268,3 +268,32 @@ def test_kill_9_while_languages_train_alone_keeps_those_that_are_finished(tiny_b
     assert list(a["epochs"]) == languages.split(",")
     assert a["epochs"] == b["epochs"]
     assert a["test"] == b["test"]
+
+
+def test_a_client_that_says_nothing_in_time_is_in_the_record(config, monkeypatch):
+    monkeypatch.setattr("fedprompt_helpers.federation.strategies.TIMEOUT", 5)
+    monkeypatch.setattr("fedprompt_helpers.federation.server.TIMEOUT", 5)
+
+    def slow(message, context, call_next):
+        said = message.content.get("config", {})
+        kind = message.metadata.message_type
+        if context.node_config["partition-id"] == 1 and kind == MessageType.TRAIN and said["server-round"] == 2:
+            time.sleep(8)
+        return call_next(message, context)
+
+    outcome = simulate(config, mods=[slow], workers=3)
+    assert [entry["failed"] for entry in outcome.rounds[::2]] == [[], []]
+    assert {"client": 1, "why": "did not answer within 5 seconds"} in outcome.rounds[1]["failed"]
+    assert set(outcome.test) == {"en", "cy", "ga"}
+
+
+def test_a_node_with_another_encoder_is_refused(config):
+    def other(message, context, call_next):
+        reply = call_next(message, context)
+        if message.metadata.message_type == "query.about" and context.node_config["partition-id"] == 1:
+            said = json.loads(reply.content["said"]["about"]) | {"backbone": "0123456789abcdef"}
+            reply.content["said"]["about"] = json.dumps(said)
+        return reply
+
+    with pytest.raises(FedPromptError, match="client 1 holds another backbone: its digest is 0123456789abcdef"):
+        simulate(config, mods=[other])

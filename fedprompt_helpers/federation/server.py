@@ -21,7 +21,7 @@ from .messages import Arrays, from_record, to_record
 from .state import Job, Outcome, read_back, read_state, write_state
 from .strategies import KEPT, TIMEOUT, Exchange, make_strategy, why
 
-JOIN = 300  # seconds to wait for all clients; on real machines they join one by one
+JOIN = min(300, TIMEOUT)  # seconds to wait for all clients; on real machines they join one by one
 
 
 def serve(
@@ -38,6 +38,13 @@ def serve(
     if config.federation.setting != "federated":
         return _alone(grid, job)
     frozen, kept = model(config, job.labels, "cpu"), config.federation
+    digest = backbone_digest(frozen.model)
+    for client, one in enumerate(job.outcome.about):
+        if one["backbone"] != digest:
+            raise FedPromptError(
+                f"client {client} holds another backbone: its digest is {one['backbone']}, the server's {digest}; give "
+                f"every node the same files of {config.model.backbone}"
+            )
     shared = {is_head: of == "shared" for is_head, of in ((True, kept.head), (False, kept.prompt))}
     job.arrays = job.outcome.arrays = {n: x for n, x in frozen.initial.items() if shared[is_head(n)]}
     strategy = make_strategy(job)
@@ -57,7 +64,7 @@ def serve(
     if absent := [name for name in languages if name not in outcome.test]:
         raise FedPromptError(f"no client could score the test split of {absent[0]}; {exchange.who()}; {KEPT}")
     outcome.own, outcome.last = outcome.own | exchange.own, job.arrays
-    outcome.client_digests = [backbone_digest(frozen.model), *digests]
+    outcome.client_digests = [digest, *digests]
     return outcome
 
 

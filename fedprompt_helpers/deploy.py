@@ -1,0 +1,210 @@
+"""``fedprompt deploy-local``: the two apps as a real federation, a SuperLink and a SuperNode a client (chapter 16).
+
+All of it runs on this machine: TLS with a certificate authority made on the spot, SuperNodes that are known by their
+keys, each with a folder of its own data. What is started here is ended here.
+"""
+
+import datetime
+import ipaddress
+import json
+import os
+import queue
+import shlex
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from .config import RunConfig
+from .errors import FedPromptError
+from .federation.messages import write_settings
+from .flower import APP, STARTUP, process
+
+STARTS = 3  # how often a SuperNode that ends is started
+PEM, SSH = serialization.Encoding.PEM, serialization.Encoding.OpenSSH
+
+
+def key_pair(folder: Path, name: str) -> None:
+    """Write a key as SuperNodes want it: NAME, which never leaves its node, and NAME.pub."""
+    key, plain = ec.generate_private_key(ec.SECP384R1()), serialization.NoEncryption()
+    (folder / name).write_bytes(key.private_bytes(PEM, serialization.PrivateFormat.OpenSSH, plain))
+    (folder / name).chmod(0o600)
+    (folder / f"{name}.pub").write_bytes(key.public_key().public_bytes(SSH, serialization.PublicFormat.OpenSSH))
+
+
+def certificates(folder: Path, ca: str = "ca", server: str = "server", *, ahead: int = 0) -> None:
+    """Make an authority, and a server's certificate that it signs, valid for a week that begins `ahead` days on."""
+    begin = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=ahead, minutes=-5)
+    authority, key = (ec.generate_private_key(ec.SECP384R1()) for _ in range(2))
+    names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in (ca, "localhost")]
+    places = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    for file, owner, subject in ((ca, authority, names[0]), (server, key, names[1])):
+        made = x509.CertificateBuilder(names[0], subject, owner.public_key(), x509.random_serial_number())
+        made = made.not_valid_before(begin).not_valid_after(begin + datetime.timedelta(days=7))
+        made = made.add_extension(x509.BasicConstraints(file == ca, None), critical=True)
+        if file == server:
+            made = made.add_extension(x509.SubjectAlternativeName(places), critical=False)
+        (folder / f"{file}.crt").write_bytes(made.sign(authority, hashes.SHA384()).public_bytes(PEM))
+    plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / f"{server}.key").write_bytes(key.private_bytes(PEM, *plain))
+
+
+class Federation(ExitStack):
+    """A SuperLink and SuperNodes, as processes in a folder of their own; a ``with`` block ends them all."""
+
+    def __init__(self, home: Path, *, port: int = 0, say: Callable[[str], Any] = print, **environment: str):
+        """Make the folder; nothing is started. `say` is called with each command."""
+        super().__init__()
+        self.home, self.say, self.links, self.nodes, self.starts = home.absolute(), say, 0, {}, {}
+        self.home.mkdir(parents=True, exist_ok=True)
+        path = os.pathsep.join([environment.pop("PATH", ""), str(Path(sys.executable).parent), os.environ["PATH"]])
+        self.environment = {**os.environ, "FLWR_HOME": str(self.home), **environment, "PATH": path.lstrip(os.pathsep)}
+        self.port = port or self.free()
+        there = f'default = "here"\n\n[superlink.here]\naddress = "127.0.0.1:{self.port}"\nroot-certificates = '
+        there += json.dumps(str(self.home / "ca.crt"))
+        (self.home / "config.toml").write_text(f"[superlink]\n{there}\n", "utf-8")
+
+    def free(self, port: int = 0) -> int:
+        """Return a port that nobody uses, or refuse the one that somebody does."""
+        try:
+            with socket.create_server(("127.0.0.1", port)) as found:
+                return found.getsockname()[1]
+        except OSError as error:
+            raise FedPromptError(f"port {port} is in use; end what uses it, or leave --port out") from error
+
+    def start(self, log: str, command: str, **environment: str):
+        """Start a command in the folder; what it says goes to a file."""
+        self.say(f"$ {command}")
+        stream = self.enter_context((self.home / log).open("a", encoding="utf-8"))
+        changed = self.environment | environment
+        return self.enter_context(process(shlex.split(command), changed, stdout=stream, cwd=self.home))
+
+    def link(self) -> None:
+        """Start the SuperLink, on its port, and wait until it answers."""
+        control, fleet = self.free(), self.free(self.port) and self.free()
+        tls = "--ssl-ca-certfile ca.crt --ssl-certfile server.crt --ssl-keyfile server.key"
+        where = f"--control-api-address 127.0.0.1:{control} --fleet-api-address 127.0.0.1:{fleet}"
+        command = f"flower-superlink --host 127.0.0.1 --port {self.port} {where} {tls} --enable-supernode-auth"
+        self.server = self.start("link.log", f"{command} --database link.db --isolation subprocess")
+        trusted, end = ssl.create_default_context(cafile=self.home / "ca.crt"), time.monotonic() + STARTUP
+        while self.server.poll() is None and time.monotonic() < end:
+            with suppress(OSError):
+                urllib.request.urlopen(f"https://127.0.0.1:{self.port}/health", timeout=1, context=trusted)
+                return
+            time.sleep(0.2)
+        raise FedPromptError(f"the SuperLink does not answer: {self.last('link.log')}; see {self.home / 'link.log'}")
+
+    def register(self, number: int) -> None:
+        """Make a key for a SuperNode and let the SuperLink know of its public half."""
+        key_pair(self.home, f"node-{number}")
+        command = f"flwr supernode register node-{number}.pub here"
+        self.say(f"$ {command}")
+        options: dict = {"cwd": self.home, "env": self.environment, "capture_output": True, "text": True}
+        done = subprocess.run(shlex.split(command), timeout=STARTUP, **options)
+        if done.returncode:
+            raise FedPromptError(f"`{command}` said: {done.stdout.strip()[-300:]}")
+
+    def node(self, number: int, *, ca: str = "ca.crt", key: str = "", folder: str = "", **environment: str) -> None:
+        """Start the SuperNode of a client, which holds a folder; it may be one that ended."""
+        given = f"partition-id={number}" + (f' data-dir="{self.home / folder}"' if folder else "")
+        command = f"flower-supernode --superlink 127.0.0.1:{self.port} --root-certificates {ca} "
+        command += f"--auth-supernode-private-key {key or f'node-{number}'} --port {self.free()} "
+        command += f"--isolation subprocess --node-config {shlex.quote(given)}"
+        self.nodes[number] = self.start(f"node-{number}.log", command, **environment)
+        self.starts.setdefault(number, []).append({"ca": ca, "key": key, "folder": folder, **environment})
+
+    def last(self, log: str) -> str:
+        """Return the last line of a log that is not empty."""
+        said = [line.strip() for line in (self.home / log).read_text("utf-8", errors="replace").splitlines()]
+        return next(filter(None, reversed(said)), "it said nothing")[:300]
+
+    def watch(self) -> None:
+        """Start again a SuperNode that has ended, as a service manager would, and give up after some starts."""
+        for number, found in self.nodes.items():
+            if (code := found.poll()) is not None:
+                if len(self.starts[number]) >= STARTS:
+                    said = f"{self.last(f'node-{number}.log')}; see {self.home / f'node-{number}.log'}"
+                    raise FedPromptError(f"the SuperNode of client {number} ended {STARTS} times ({code}): {said}")
+                self.say(f"the SuperNode of client {number} ended ({code}) and is started again")
+                self.node(number, **self.starts[number][-1])
+
+    def run(self, config: RunConfig, output: Path, silence: float, hear: Callable[[str], Any], **extra: str) -> Path:
+        """Submit a run and hear what its ServerApp says; nothing said for `silence` seconds ends it."""
+        config = RunConfig(**config.to_dict() | {"data_dir": None})  # where the data are, each node knows by itself
+        folder, lines = output.absolute(), queue.SimpleQueue()
+        record, settings = folder / f"{config.name()}.json", write_settings(config)
+        unfinished = folder / f".{config.name()}.unfinished"
+        unfinished.mkdir(parents=True, exist_ok=True)
+        before = record.stat().st_mtime_ns if record.exists() else None
+        settings |= {"output": str(folder), "folder": str(unfinished), "save": "", "save-round": "best"} | extra
+        text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items())
+        (self.home / "run.toml").write_text(text, "utf-8")
+        command = f"flwr run {shlex.quote(str(APP))} here --stream --run-config run.toml"
+        self.say(f"$ {command}")
+        options: dict = {"stdout": subprocess.PIPE, "cwd": self.home, "text": True}
+        with process(shlex.split(command), self.environment, **options) as running:
+            end, said = time.monotonic() + silence, ["nothing"]
+            stream = running.stdout or ()
+            threading.Thread(target=lambda: [*map(lines.put, stream), lines.put(None)], daemon=True).start()
+            while (line := _get(lines)) is not None:
+                if time.monotonic() > end or self.server.poll() is not None:
+                    break
+                self.watch()
+                if line.strip():
+                    end, said = time.monotonic() + silence, [*said, line.strip()]
+                    hear(line)
+        if record.exists() and record.stat().st_mtime_ns != before:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            return record
+        why = next((line for line in reversed(said) if "Error" in line), said[-1])
+        raise FedPromptError(f"no record; the last that was said: {why}; the same command goes on after the last round")
+
+
+def deploy_local(
+    config: RunConfig, output: Path, *, home: Path, port: int = 0, timeout: int = 300,
+    hear: Callable[[str], Any] = print,
+) -> Path:  # fmt: skip
+    """Run a configuration as a real federation on this machine; return its record. Nothing is left running.
+
+    A node is waited for `timeout` seconds at most, each time it is asked something.
+    """
+    if config.federation.setting != "federated" or not config.natural or config.data.task != "own":
+        raise FedPromptError(
+            "a SuperNode for each language needs a federation over --task own with a folder for each language in "
+            "--data-dir; the other runs are for `fedprompt run`"
+        )
+    with Federation(home, port=port, say=hear, FEDPROMPT_TIMEOUT=str(timeout)) as federation:
+        certificates(federation.home)
+        federation.link()
+        for number, languages in enumerate(config.client_languages):
+            for language in languages:
+                give(Path(config.data.data_dir or ""), language, federation.home / f"data-{number}")
+            federation.register(number)
+            federation.node(number, folder=f"data-{number}")
+        return federation.run(config, output, 4 * timeout + STARTUP, hear)
+
+
+def give(everybody: Path, language: str, folder: Path) -> None:
+    """Copy the folder of one language to its node."""
+    if not (everybody / language).is_dir():
+        raise FedPromptError(f"no folder {language} in {everybody}; expected one for each language: give --data-dir")
+    shutil.copytree(everybody / language, folder / language, dirs_exist_ok=True)
+
+
+def _get(lines: queue.SimpleQueue) -> str | None:
+    """Return a line, nothing if there is none for a second, or None after the last."""
+    with suppress(queue.Empty):
+        return lines.get(timeout=1)
+    return ""
