@@ -94,6 +94,7 @@ def deploy_local(
     home: Annotated[Path | None, typer.Option(help="Folder to keep certificates, keys and logs in.")] = None,
     port: Annotated[int, typer.Option(help="Port of the SuperLink; any that is free if left out.")] = 0,
     timeout: Annotated[int, typer.Option(help="Seconds to wait for a node, each time it is asked something.")] = 300,
+    save: Annotated[Path | None, typer.Option(help="New folder for what was trained, for `fedprompt predict`.")] = None,
     **given: Any,
 ) -> None:
     """Run one configuration as a SuperLink and a SuperNode a client, with TLS and keys, on this machine."""
@@ -104,7 +105,7 @@ def deploy_local(
     config = configuration("pocket", given)
     kept = nullcontext(home) if home else tempfile.TemporaryDirectory(prefix="fedprompt-", ignore_cleanup_errors=True)
     with kept as folder, Lines(config.federation.rounds) as hear:
-        path = deploy_local(config, output, home=Path(folder), port=port, timeout=timeout, hear=hear)
+        path = deploy_local(config, output, home=Path(folder), port=port, timeout=timeout, save=save, hear=hear)
     print(path)
     print(summary(load_record(path)))
 

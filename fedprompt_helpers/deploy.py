@@ -4,8 +4,6 @@ All of it runs on this machine: TLS with a certificate authority made on the spo
 keys, each with a folder of its own data. What is started here is ended here.
 """
 
-import datetime
-import ipaddress
 import json
 import os
 import queue
@@ -23,42 +21,14 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
+from .adapters import check_save
 from .config import RunConfig
 from .errors import FedPromptError
 from .federation.messages import write_settings
 from .flower import APP, STARTUP, process
+from .trust import certificates, key_pair
 
 STARTS = 3  # how often a SuperNode that ends is started
-PEM, SSH = serialization.Encoding.PEM, serialization.Encoding.OpenSSH
-
-
-def key_pair(folder: Path, name: str) -> None:
-    """Write a key as SuperNodes want it: NAME, which never leaves its node, and NAME.pub."""
-    key, plain = ec.generate_private_key(ec.SECP384R1()), serialization.NoEncryption()
-    (folder / name).write_bytes(key.private_bytes(PEM, serialization.PrivateFormat.OpenSSH, plain))
-    (folder / name).chmod(0o600)
-    (folder / f"{name}.pub").write_bytes(key.public_key().public_bytes(SSH, serialization.PublicFormat.OpenSSH))
-
-
-def certificates(folder: Path, ca: str = "ca", server: str = "server", *, ahead: int = 0) -> None:
-    """Make an authority, and a server's certificate that it signs, valid for a week that begins `ahead` days on."""
-    begin = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=ahead, minutes=-5)
-    authority, key = (ec.generate_private_key(ec.SECP384R1()) for _ in range(2))
-    names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in (ca, "localhost")]
-    places = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    for file, owner, subject in ((ca, authority, names[0]), (server, key, names[1])):
-        made = x509.CertificateBuilder(names[0], subject, owner.public_key(), x509.random_serial_number())
-        made = made.not_valid_before(begin).not_valid_after(begin + datetime.timedelta(days=7))
-        made = made.add_extension(x509.BasicConstraints(file == ca, None), critical=True)
-        if file == server:
-            made = made.add_extension(x509.SubjectAlternativeName(places), critical=False)
-        (folder / f"{file}.crt").write_bytes(made.sign(authority, hashes.SHA384()).public_bytes(PEM))
-    plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / f"{server}.key").write_bytes(key.private_bytes(PEM, *plain))
 
 
 class Federation(ExitStack):
@@ -174,7 +144,7 @@ class Federation(ExitStack):
 
 def deploy_local(
     config: RunConfig, output: Path, *, home: Path, port: int = 0, timeout: int = 300,
-    hear: Callable[[str], Any] = print,
+    save: Path | None = None, hear: Callable[[str], Any] = print, **environment: str,
 ) -> Path:  # fmt: skip
     """Run a configuration as a real federation on this machine; return its record. Nothing is left running.
 
@@ -185,7 +155,10 @@ def deploy_local(
             "a SuperNode for each language needs a federation over --task own with a folder for each language in "
             "--data-dir; the other runs are for `fedprompt run`"
         )
-    with Federation(home, port=port, say=hear, FEDPROMPT_TIMEOUT=str(timeout)) as federation:
+    extra = {"save": str(save.absolute())} if save else {}
+    if save:
+        check_save(config, save, "best", output)
+    with Federation(home, port=port, say=hear, FEDPROMPT_TIMEOUT=str(timeout), **environment) as federation:
         certificates(federation.home)
         federation.link()
         for number, languages in enumerate(config.client_languages):
@@ -193,7 +166,7 @@ def deploy_local(
                 give(Path(config.data.data_dir or ""), language, federation.home / f"data-{number}")
             federation.register(number)
             federation.node(number, folder=f"data-{number}")
-        return federation.run(config, output, 4 * timeout + STARTUP, hear)
+        return federation.run(config, output, 4 * timeout + STARTUP, hear, **extra)
 
 
 def give(everybody: Path, language: str, folder: Path) -> None:

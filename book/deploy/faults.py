@@ -15,17 +15,18 @@ from typing import NamedTuple
 import psutil
 
 import fedprompt_helpers as fp
-from fedprompt_helpers.deploy import Federation, certificates, give, key_pair
+from fedprompt_helpers.deploy import Federation, give
 from fedprompt_helpers.errors import FedPromptError
+from fedprompt_helpers.trust import certificates, key_pair
 
 from .folders import write_folders
 from .warm import warm_programs
 
 LANGUAGES, TIMEOUT, SILENCE = ("en", "cy", "ga"), 60, 300
 TARGET = Path(__file__).resolve().parents[1] / "results" / "deploy" / "faults.csv"
-FIELDS = ("fault", "done", "seen", "in_the_record", "finished", "seconds", "date")
-OWN = {"task": "own", "languages": LANGUAGES, "train_size": 48, "local_epochs": 1}
-CONFIG = fp.RunConfig(**OWN, rounds=3, patience=None)
+FIELDS: list[str] = ["fault", "done", "seen", "in_the_record", "finished", "seconds", "date"]
+OWN = {"task": "own", "languages": LANGUAGES, "train_size": 24, "dev_size": 12, "local_epochs": 1, "method": "head"}
+CONFIG = fp.RunConfig(**OWN, rounds=2, patience=None)
 
 
 class Trial(NamedTuple):

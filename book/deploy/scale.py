@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 
 TARGET = Path(__file__).resolve().parents[1] / "results" / "deploy" / "scale.csv"
-FIELDS = ("clients", "rounds", "seconds_a_round", "seconds", "memory_mb", "mb_sent_a_round", "cores")
-ROUNDS = 2
+FIELDS: list[str] = ["clients", "rounds", "seconds_a_round", "seconds", "memory_mb", "mb_sent_a_round", "cores"]
+ROUNDS = 1
 RUN = """
 import json, sys
 import fedprompt_helpers as fp
-config = fp.RunConfig(method="linear", partition="iid", clients=int(sys.argv[1]), rounds=2, local_epochs=1,
+config = fp.RunConfig(method="head", partition="iid", clients=int(sys.argv[1]), rounds=1, local_epochs=1,
                       languages=("en", "de", "cy", "ga", "is"), patience=None)
 rounds = fp.simulate(config).rounds
 print(json.dumps([rounds[-1]["seconds"], sum(rounds[-1]["bytes"].values()), len(rounds[-1]["failed"])]))
