@@ -159,11 +159,12 @@ def deploy_local(
     if save:
         check_save(config, save, "best", output)
     with Federation(home, port=port, say=hear, FEDPROMPT_TIMEOUT=str(timeout), **environment) as federation:
-        certificates(federation.home)
-        federation.link()
         for number, languages in enumerate(config.client_languages):
             for language in languages:
                 give(Path(config.data.data_dir or ""), language, federation.home / f"data-{number}")
+        certificates(federation.home)
+        federation.link()
+        for number in range(config.clients):
             federation.register(number)
             federation.node(number, folder=f"data-{number}")
         return federation.run(config, output, 4 * timeout + STARTUP, hear, **extra)

@@ -1,10 +1,10 @@
-"""``python -m book.deploy faults [NAME ...]``, ``scale [CLIENTS ...]`` or ``folders FOLDER LANGUAGE ...``."""
+"""``python -m book.deploy COMMAND``: faults [NAME ...], scale [CLIENTS ...], message, folders FOLDER LANGUAGE ...."""
 
 import signal
 import sys
 from pathlib import Path
 
-COMMANDS = ("faults", "scale", "folders")
+COMMANDS = ("faults", "scale", "message", "folders")
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
@@ -14,9 +14,13 @@ if __name__ == "__main__":
 
         try_all(rest)
     elif command == "scale":
-        from .scale import measure
+        from .scale import measure as measure_sizes
 
-        measure([int(number) for number in rest or (10, 100, 1000)])
+        measure_sizes([int(number) for number in rest or (10, 100, 1000)])
+    elif command == "message":
+        from .message import measure
+
+        measure()
     elif command == "folders" and len(rest) > 1:
         from .folders import write_folders
 
