@@ -28,7 +28,7 @@ from .federation.messages import write_settings
 from .flower import APP, STARTUP, process
 from .trust import certificates, key_pair
 
-STARTS = 3  # how often a SuperNode that ends is started
+STARTS, PAUSE = 5, 30  # how often a SuperNode that ends is started, and seconds between: a SuperLink must miss it first
 
 
 class Federation(ExitStack):
@@ -67,7 +67,8 @@ class Federation(ExitStack):
         tls = "--ssl-ca-certfile ca.crt --ssl-certfile server.crt --ssl-keyfile server.key"
         where = f"--control-api-address 127.0.0.1:{control} --fleet-api-address 127.0.0.1:{fleet}"
         command = f"flower-superlink --host 127.0.0.1 --port {self.port} {where} {tls} --enable-supernode-auth"
-        self.server = self.start("link.log", f"{command} --database link.db --isolation subprocess")
+        command += " --database link.db --isolation subprocess --disable-runtime-dependency-installation"
+        self.server = self.start("link.log", command)
         trusted, end = ssl.create_default_context(cafile=self.home / "ca.crt"), time.monotonic() + STARTUP
         while self.server.poll() is None and time.monotonic() < end:
             with suppress(OSError):
@@ -93,7 +94,8 @@ class Federation(ExitStack):
         command += f"--auth-supernode-private-key {key or f'node-{number}'} --port {self.free()} "
         command += f"--isolation subprocess --node-config {shlex.quote(given)}"
         self.nodes[number] = self.start(f"node-{number}.log", command, **environment)
-        self.starts.setdefault(number, []).append({"ca": ca, "key": key, "folder": folder, **environment})
+        options = {"ca": ca, "key": key, "folder": folder, **environment}
+        self.starts.setdefault(number, []).append((time.monotonic(), options))
 
     def last(self, log: str) -> str:
         """Return the last line of a log that is not empty."""
@@ -103,12 +105,13 @@ class Federation(ExitStack):
     def watch(self) -> None:
         """Start again a SuperNode that has ended, as a service manager would, and give up after some starts."""
         for number, found in self.nodes.items():
-            if (code := found.poll()) is not None:
+            began, options = self.starts[number][-1]
+            if (code := found.poll()) is not None and time.monotonic() > began + PAUSE:
                 if len(self.starts[number]) >= STARTS:
                     said = f"{self.last(f'node-{number}.log')}; see {self.home / f'node-{number}.log'}"
                     raise FedPromptError(f"the SuperNode of client {number} ended {STARTS} times ({code}): {said}")
                 self.say(f"the SuperNode of client {number} ended ({code}) and is started again")
-                self.node(number, **self.starts[number][-1])
+                self.node(number, **options)
 
     def run(self, config: RunConfig, output: Path, silence: float, hear: Callable[[str], Any], **extra: str) -> Path:
         """Submit a run and hear what its ServerApp says; nothing said for `silence` seconds ends it."""
