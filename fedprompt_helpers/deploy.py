@@ -98,9 +98,11 @@ class Federation(ExitStack):
         self.starts.setdefault(number, []).append((time.monotonic(), options))
 
     def last(self, log: str) -> str:
-        """Return the last line of a log that is not empty."""
-        said = [line.strip() for line in (self.home / log).read_text("utf-8", errors="replace").splitlines()]
-        return next(filter(None, reversed(said)), "it said nothing")[:300]
+        """Return why Flower ended, as its log has it, or the last line."""
+        text = (self.home / log).read_text("utf-8", errors="replace").strip()
+        _, exits, reason = text.rpartition("Exit Code: ")
+        said = exits + reason.partition("For more information")[0] if exits else text.rpartition("\n")[2]
+        return " ".join(said.split())[:300] or "it said nothing"
 
     def watch(self) -> None:
         """Start again a SuperNode that has ended, as a service manager would, and give up after some starts."""

@@ -19,7 +19,19 @@ FLOORS = {
     3: ("model",),
     4: ("clients",),
     5: ("federation",),
-    6: ("runs", "reports", "adapters", "cards", "texts", "doctor", "inspection", "flower", "progress", "trust", "deploy"),
+    6: (
+        "progress",
+        "trust",
+        "deploy",
+        "runs",
+        "reports",
+        "adapters",
+        "cards",
+        "texts",
+        "doctor",
+        "inspection",
+        "flower",
+    ),
     7: ("cli", "options", "__init__", "__main__"),
 }
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
