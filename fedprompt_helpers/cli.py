@@ -102,12 +102,10 @@ def deploy_local(
     from .progress import Lines
     from .records import load_record, summary
 
-    config = configuration("pocket", given)
-    kept = nullcontext(home) if home else tempfile.TemporaryDirectory(prefix="fedprompt-", ignore_cleanup_errors=True)
+    kept, config = nullcontext(home) if home else tempfile.TemporaryDirectory(), configuration("pocket", given)
     with kept as folder, Lines(config.federation.rounds) as hear:
         path = deploy_local(config, output, home=Path(folder), port=port, timeout=timeout, save=save, hear=hear)
-    print(path)
-    print(summary(load_record(path)))
+    print(path, summary(load_record(path)), sep="\n")
 
 
 @app.command()
@@ -192,7 +190,7 @@ def show(
     print(summary(content))
     for note in content["notes"]:
         print(f"note: {note}")
-    from .plots import plot_rounds
+    from .plots import plot_rounds, save_plot
 
     save_plot(plot_rounds(content), plot or record.with_suffix(".png"))
 
@@ -235,7 +233,7 @@ def show_partition(
 
     from .data.partition import counts, deal
     from .data.tasks import load
-    from .plots import plot_partition
+    from .plots import plot_partition, save_plot
 
     loaded = load(config)
     parts, languages = deal(loaded, config), loaded.languages
@@ -250,12 +248,3 @@ def show_partition(
         shown.append(frame.to_string())
     print(*shown, sep="\n\n")
     save_plot(plot_partition(counts(parts, loaded, by), names[by], clients), plot)
-
-
-def save_plot(axes, target: Path) -> None:
-    """Save the figure of a plot and say where."""
-    try:
-        axes.figure.savefig(target, dpi=150)
-    except (OSError, ValueError) as error:
-        raise FedPromptError(f"cannot save the plot to {target}: {error}; name a .png file with --plot") from error
-    print(f"plot: {target}")
