@@ -92,9 +92,9 @@ def test_containers_give_options_that_are_tried():
         assert asked <= set(re.findall(r"--[a-z-]+", source))
 
 
-def test_every_fault_has_its_row():
-    lines = TARGET.read_text("utf-8").splitlines()
-    assert [line.partition(",")[0] for line in lines[1:]] == list(FAULTS)
+def test_rows_are_faults_that_can_be_done_again():
+    names = [line.partition(",")[0] for line in TARGET.read_text("utf-8").splitlines()[1:]]
+    assert names and names == [name for name in FAULTS if name in names]
 
 
 def of_flower(before: set[int]) -> list[str]:

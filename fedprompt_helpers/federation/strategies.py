@@ -57,7 +57,9 @@ class Exchange:
 
     def take(self, replies: Iterable[Message], read: Callable[[int, Message], Any]) -> dict[int, Any]:
         """Read the replies in the order of the clients; who failed, or sent what `read` refuses, is written down."""
-        found, names, silent = {}, self.job.names, self.asked
+        found, names, silent, replies = {}, self.job.names, self.asked, list(replies)
+        lost = [reply for reply in replies if reply.metadata.src_node_id not in names]  # a SuperLink's, of a dead node
+        replies = [reply for reply in replies if reply.metadata.src_node_id in names]
         for reply in sorted(replies, key=lambda reply: names[reply.metadata.src_node_id]):
             client = names[reply.metadata.src_node_id]
             self._count("up", client, reply)
@@ -68,7 +70,7 @@ class Exchange:
                 found[client] = read(client, reply)
             except FedPromptError as error:
                 self.failed.append({"client": client, "why": str(error)})
-        late = f"did not answer within {TIMEOUT} seconds"
+        late = f"did not answer: {why(lost[0].error.reason)}" if lost else f"did not answer within {TIMEOUT} seconds"
         self.failed += [{"client": client, "why": late} for client in sorted(silent)]
         return found
 
