@@ -302,12 +302,14 @@ def test_a_node_with_another_encoder_is_refused(config):
 def test_what_a_superlink_says_of_a_dead_node_is_in_the_record():
     from flwr.app import Error, Message, RecordDict
 
+    from fedprompt_helpers.federation.grid import outside_a_run
     from fedprompt_helpers.federation.state import Job, Outcome
     from fedprompt_helpers.federation.strategies import Exchange
 
     config = RunConfig(languages=("en", "cy"))
     exchange = Exchange(Job(config, {70: 0, 80: 1}, ("a", "b"), Outcome(), None, lambda entry: None))
     exchange.asked = {0, 1}
+    outside_a_run()
     asked = Message(RecordDict(), dst_node_id=1, message_type="train")  # 1 is the SuperLink itself
     dead = Message(Error(code=2, reason="Node unavailable"), reply_to=asked)
     assert exchange.take([dead], lambda client, reply: reply) == {}

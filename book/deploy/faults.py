@@ -61,7 +61,9 @@ class Trial(NamedTuple):
 
 def kill(process) -> None:
     """End a process and all that it started, as if somebody had pulled the plug."""
-    family = [process, *process.children(recursive=True)]
+    family = [process]
+    with suppress(psutil.Error):  # it may be dead already
+        family += process.children(recursive=True)
     for each in family:
         with suppress(psutil.Error):
             each.kill()

@@ -70,7 +70,7 @@ class Exchange:
                 found[client] = read(client, reply)
             except FedPromptError as error:
                 self.failed.append({"client": client, "why": str(error)})
-        late = f"did not answer: {why(lost[0].error.reason)}" if lost else f"did not answer within {TIMEOUT} seconds"
+        late = f"did not answer: {lost[0].error.reason}" if lost else f"did not answer within {TIMEOUT} seconds"
         self.failed += [{"client": client, "why": late} for client in sorted(silent)]
         return found
 
