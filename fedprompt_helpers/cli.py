@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import sys
+import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,6 +25,7 @@ app = typer.Typer(
 def main() -> None:
     """Run the command; a mistake of the caller gives one line and exit code 2, never a traceback."""
     os.environ.setdefault("MPLBACKEND", "agg")  # pictures are saved, never shown
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended here too
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a console without a letter shows ? and goes on
@@ -80,6 +83,27 @@ def run(
     for note in record["notes"]:
         print(f"note: {note}", file=sys.stderr)
     print(summary(record))
+
+
+@app.command()
+@options_of()
+def deploy_local(
+    output: Annotated[Path, typer.Option(help="Folder for the run record.")] = Path("runs"),
+    home: Annotated[Path | None, typer.Option(help="Folder to keep certificates, keys and logs in.")] = None,
+    port: Annotated[int, typer.Option(help="Port of the SuperLink; any that is free if left out.")] = 0,
+    timeout: Annotated[int, typer.Option(help="Seconds to wait for a node, each time it is asked something.")] = 300,
+    save: Annotated[Path | None, typer.Option(help="New folder for what was trained, for `fedprompt predict`.")] = None,
+    **given: Any,
+) -> None:
+    """Run one configuration as a SuperLink and a SuperNode a client, with TLS and keys, on this machine."""
+    from .deploy import deploy_local
+    from .progress import Lines
+    from .records import load_record, summary
+
+    kept, config = nullcontext(home) if home else tempfile.TemporaryDirectory(), configuration("pocket", given)
+    with kept as folder, Lines(config.federation.rounds) as hear:
+        path = deploy_local(config, output, home=Path(folder), port=port, timeout=timeout, save=save, hear=hear)
+    print(path, summary(load_record(path)), sep="\n")
 
 
 @app.command()
@@ -164,7 +188,7 @@ def show(
     print(summary(content))
     for note in content["notes"]:
         print(f"note: {note}")
-    from .plots import plot_rounds
+    from .plots import plot_rounds, save_plot
 
     save_plot(plot_rounds(content), plot or record.with_suffix(".png"))
 
@@ -206,7 +230,7 @@ def show_partition(
 
     from .data.partition import counts, deal
     from .data.tasks import load
-    from .plots import plot_partition
+    from .plots import plot_partition, save_plot
 
     loaded = load(config)
     parts, shown = deal(loaded, config), []
@@ -220,12 +244,3 @@ def show_partition(
         shown.append(frame.to_string())
     print(*shown, sep="\n\n")
     save_plot(plot_partition(labels, list(loaded.labels), clients), plot)
-
-
-def save_plot(axes, target: Path) -> None:
-    """Save the figure of a plot and say where."""
-    try:
-        axes.figure.savefig(target, dpi=150)
-    except (OSError, ValueError) as error:
-        raise FedPromptError(f"cannot save the plot to {target}: {error}; name a .png file with --plot") from error
-    print(f"plot: {target}")

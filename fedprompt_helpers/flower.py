@@ -43,7 +43,7 @@ def flwr_run(config: RunConfig, record: Path, *, save: str = "", save_round: str
         _start_superlink(stack, Path(home), environment)
         command = ["flwr", "run", str(APP), "here", "--stream", "--run-config", str(given)]
         command += ["--federation-config", resources]
-        running = stack.enter_context(_process(command, environment, stdout=subprocess.PIPE, text=True))
+        running = stack.enter_context(process(command, environment, stdout=subprocess.PIPE, text=True))
         for line in running.stdout or ():
             print(line, end="", file=sys.stderr, flush=True)
             said.append(line.strip(" \n│╭╮╰╯─"))
@@ -68,7 +68,7 @@ def _start_superlink(stack: ExitStack, home: Path, environment: dict) -> None:
     command = ["flower-superlink", "--insecure", "--simulation", "--isolation", "subprocess", "--host", "127.0.0.1"]
     command += ["--port", link.partition(":")[2], "--control-api-address", control, "--fleet-api-address", fleet]
     log, end = home / "superlink.log", time.monotonic() + STARTUP
-    started = stack.enter_context(_process(command, environment, stdout=stack.enter_context(log.open("w"))))
+    started = stack.enter_context(process(command, environment, stdout=stack.enter_context(log.open("w"))))
     while time.monotonic() < end and started.poll() is None:
         with suppress(OSError), urllib.request.urlopen(f"http://{link}/health", timeout=1):
             return
@@ -79,7 +79,7 @@ def _start_superlink(stack: ExitStack, home: Path, environment: dict) -> None:
 
 
 @contextmanager
-def _process(command: list[str], environment: dict, **options):
+def process(command: list[str], environment: dict, **options):
     """Start a command of Flower in a group of its own; end it and all that it started."""
     try:
         started = psutil.Popen(

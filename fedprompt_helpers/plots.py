@@ -3,10 +3,14 @@
 Importing this module gives every figure drawn afterwards the book's `STYLE`.
 """
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.font_manager import get_font_names
+
+from .errors import FedPromptError
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#B8A100")
 """Okabe and Ito's colours (Color Universal Design, 2008), yellow darkened and black lightened for both themes."""
@@ -72,3 +76,12 @@ def plot_rounds(record: dict, *, ax: Axes | None = None) -> Axes:
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02))
     return ax
+
+
+def save_plot(axes: Axes, target: Path) -> None:
+    """Save the figure of a plot and say where."""
+    try:
+        axes.figure.savefig(target, dpi=150)
+    except (OSError, ValueError) as error:
+        raise FedPromptError(f"cannot save the plot to {target}: {error}; name a .png file with --plot") from error
+    print(f"plot: {target}")

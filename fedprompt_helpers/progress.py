@@ -1,5 +1,6 @@
 """A progress bar that says round or epoch, loss, accuracy by language and bytes sent."""
 
+import re
 import sys
 
 from tqdm import tqdm
@@ -34,3 +35,20 @@ class Progress(tqdm):
             said = " ".join(f"{name} {scores['accuracy']:.2f}" for name, scores in entry["dev"].items())
             said += f", {self.sent / 1e6:.1f} MB sent"
         self.set_postfix_str(f"loss {entry['train_loss']:.3f}, dev accuracy {said}")
+
+
+class Lines(tqdm):
+    """A bar over the rounds that lines such as "round 2: loss" tell of; other lines about the run stand above it."""
+
+    def __init__(self, rounds: int):
+        """Prepare a bar of as many steps as there are rounds."""
+        super().__init__(total=rounds, unit="round", desc="starting", dynamic_ncols=True, file=sys.stderr)
+
+    def __call__(self, line: str) -> None:
+        """Move on by one round, or show a command, a warning or an error."""
+        if found := re.match(r"round (\d+): (.*)", line.strip()):
+            self.update(int(found[1]) - self.n)
+            self.set_description(f"round {found[1]}", refresh=False)
+            self.set_postfix_str(found[2])
+        elif line.startswith(("$ ", "the SuperNode")) or "WARN" in line or "Error" in line:
+            self.write(line.strip(), file=sys.stderr)

@@ -268,3 +268,50 @@ def test_kill_9_while_languages_train_alone_keeps_those_that_are_finished(tiny_b
     assert list(a["epochs"]) == languages.split(",")
     assert a["epochs"] == b["epochs"]
     assert a["test"] == b["test"]
+
+
+def test_a_client_that_says_nothing_in_time_is_in_the_record(config, monkeypatch):
+    monkeypatch.setattr("fedprompt_helpers.federation.strategies.TIMEOUT", 5)
+    monkeypatch.setattr("fedprompt_helpers.federation.server.TIMEOUT", 5)
+
+    def slow(message, context, call_next):
+        said = message.content.get("config", {})
+        kind = message.metadata.message_type
+        if context.node_config["partition-id"] == 1 and kind == MessageType.TRAIN and said["server-round"] == 2:
+            time.sleep(8)
+        return call_next(message, context)
+
+    outcome = simulate(config, mods=[slow], workers=3)
+    assert [entry["failed"] for entry in outcome.rounds[::2]] == [[], []]
+    assert {"client": 1, "why": "did not answer within 5 seconds"} in outcome.rounds[1]["failed"]
+    assert set(outcome.test) == {"en", "cy", "ga"}
+
+
+def test_a_node_with_another_encoder_is_refused(config):
+    def other(message, context, call_next):
+        reply = call_next(message, context)
+        if message.metadata.message_type == "query.about" and context.node_config["partition-id"] == 1:
+            said = json.loads(reply.content["said"]["about"]) | {"backbone": "0123456789abcdef"}
+            reply.content["said"]["about"] = json.dumps(said)
+        return reply
+
+    with pytest.raises(FedPromptError, match="client 1 holds another backbone: its digest is 0123456789abcdef"):
+        simulate(config, mods=[other])
+
+
+def test_what_a_superlink_says_of_a_dead_node_is_in_the_record():
+    from flwr.app import Error, Message, RecordDict
+
+    from fedprompt_helpers.federation.grid import outside_a_run
+    from fedprompt_helpers.federation.state import Job, Outcome
+    from fedprompt_helpers.federation.strategies import Exchange
+
+    config = RunConfig(languages=("en", "cy"))
+    exchange = Exchange(Job(config, {70: 0, 80: 1}, ("a", "b"), Outcome(), None, lambda entry: None))
+    exchange.asked = {0, 1}
+    outside_a_run()
+    asked = Message(RecordDict(), dst_node_id=1, message_type="train")  # 1 is the SuperLink itself
+    dead = Message(Error(code=2, reason="Node unavailable"), reply_to=asked)
+    assert exchange.take([dead], lambda client, reply: reply) == {}
+    assert [failure["client"] for failure in exchange.failed] == [0, 1]
+    assert "Node unavailable" in exchange.failed[0]["why"]

@@ -89,8 +89,10 @@ def ready(message: Message, context: Context) -> Message:
 @client_app.query(ABOUT)
 def say_about(message: Message, context: Context) -> Message:
     """Say what this client holds, without a text."""
-    labels: Any = message.content.config_records["config"]["labels"]
-    said = ConfigRecord({"about": json.dumps(about(*_who(context), tuple(labels)))})
+    labels: Any = tuple(message.content.config_records["config"]["labels"])  # type: ignore
+    config, client = _who(context)
+    backbone = backbone_digest(model(config, labels).model) if config.federation.setting == "federated" else ""
+    said = ConfigRecord({"about": json.dumps(about(config, client, labels) | {"backbone": backbone})})
     return Message(RecordDict({"said": said}), reply_to=message)
 
 

@@ -20,7 +20,7 @@ from .messages import Arrays, from_record, sound, to_record
 from .state import Job, Outcome, read_back, read_state, write_state
 from .strategies import KEPT, TIMEOUT, Exchange, make_strategy, why
 
-JOIN = 300  # seconds to wait for all clients; on real machines they join one by one
+JOIN = min(300, TIMEOUT)  # seconds to wait for all clients; on real machines they join one by one
 
 
 def serve(
@@ -35,8 +35,15 @@ def serve(
     job = _meet(grid, config, folder, tell)
     if config.federation.setting != "federated":
         return _alone(grid, job)
-    frozen, strategy = model(config, job.labels, "cpu"), make_strategy(job)
-    kind = {True: config.federation.head, False: config.federation.prompt}
+    frozen = model(config, job.labels, "cpu")
+    digest = backbone_digest(frozen.model)
+    for client, one in enumerate(job.outcome.about):
+        if one["backbone"] != digest:
+            raise FedPromptError(
+                f"client {client} holds another backbone: its digest is {one['backbone']}, the server's {digest}; give "
+                f"every node the same files of {config.model.backbone}"
+            )
+    strategy, kind = make_strategy(job), {True: config.federation.head, False: config.federation.prompt}
     job.arrays = job.outcome.arrays = {n: x for n, x in frozen.initial.items() if kind[is_head(n)] == "shared"}
     job.go_on(strategy, grid)
     outcome, languages = job.outcome, config.data.languages + config.data.unseen
@@ -53,7 +60,7 @@ def serve(
     if absent := [name for name in languages if name not in outcome.test]:
         raise FedPromptError(f"no client could score the test split of {absent[0]}; {exchange.who()}; {KEPT}")
     outcome.own, outcome.last = outcome.own | exchange.own, job.arrays
-    outcome.client_digests = [backbone_digest(frozen.model), *digests]
+    outcome.client_digests = [digest, *digests]
     return outcome
 
 

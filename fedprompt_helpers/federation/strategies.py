@@ -4,6 +4,7 @@
 (a round without messages changes nothing) and keeps every finished round.
 """
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +23,7 @@ from .messages import Arrays, from_record, message_bytes, round_for_sending, to_
 from .state import Job
 
 ATTEMPTS = 3  # how often scoring is asked of a client before a round goes on without it; scoring changes nothing
-TIMEOUT = 24 * 3600  # seconds to wait for the replies of a round
+TIMEOUT = int(os.environ.get("FEDPROMPT_TIMEOUT") or 24 * 3600)  # seconds to wait for the replies to a question
 KEPT = "the finished rounds are kept: mend the cause and give the same command again"
 
 
@@ -30,7 +31,7 @@ class Exchange:
     """What a job asks of its clients, for example in one round: bytes by way and client, and who failed and why."""
 
     def __init__(self, job: Job):
-        self.job, self.failed, self.bytes, self.own = job, [], {}, {}
+        self.job, self.failed, self.bytes, self.own, self.asked = job, [], {}, {}, set()
 
     def facts(self) -> dict:
         """Return what it took, as a run record has it."""
@@ -43,7 +44,8 @@ class Exchange:
 
     def send(self, messages: Iterable[Message]) -> list[Message]:
         """Put a client's own average into its message where there is one, and count the bytes."""
-        messages = list(messages)
+        messages, names = list(messages), self.job.names
+        self.asked = {names[message.metadata.dst_node_id] for message in messages}
         for message in messages:
             client = self.job.names[message.metadata.dst_node_id]
             if str(client) in self.job.own:
@@ -54,10 +56,13 @@ class Exchange:
 
     def take(self, replies: Iterable[Message], read: Callable[[int, Message], Any]) -> dict[int, Any]:
         """Read the replies in the order of the clients; who failed, or sent what `read` refuses, is written down."""
-        found, names = {}, self.job.names
+        found, names, silent, replies = {}, self.job.names, self.asked, list(replies)
+        lost = [reply for reply in replies if reply.metadata.src_node_id not in names]  # a SuperLink's, of a dead node
+        replies = [reply for reply in replies if reply.metadata.src_node_id in names]
         for reply in sorted(replies, key=lambda reply: names[reply.metadata.src_node_id]):
             client = names[reply.metadata.src_node_id]
             self._count("up", client, reply)
+            silent = silent - {client}
             try:
                 if reply.has_error():
                     raise FedPromptError(why(reply.error.reason))
@@ -65,6 +70,8 @@ class Exchange:
             except (FedPromptError, KeyError) as error:
                 said = f"sent no {error.args[0]}" if isinstance(error, KeyError) else str(error)
                 self.failed.append({"client": client, "why": said})
+        late = f"did not answer: {lost[0].error.reason}" if lost else f"did not answer within {TIMEOUT} seconds"
+        self.failed += [{"client": client, "why": late} for client in sorted(silent)]
         return found
 
     def ask(self, grid: Grid, kind: str, records: dict, read: Callable, attempts: int = 1) -> dict[int, Any]:
