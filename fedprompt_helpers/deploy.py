@@ -24,7 +24,6 @@ from typing import Any
 from .adapters import check_save
 from .config import RunConfig
 from .errors import FedPromptError
-from .federation.messages import write_settings
 from .flower import APP, STARTUP, process
 from .trust import certificates, key_pair
 
@@ -119,7 +118,7 @@ class Federation(ExitStack):
         """Submit a run and hear what its ServerApp says; nothing said for `silence` seconds ends it."""
         config = RunConfig(**config.to_dict() | {"data_dir": None})  # where the data are, each node knows by itself
         folder, lines = output.absolute(), queue.SimpleQueue()
-        record, settings = folder / f"{config.name()}.json", write_settings(config)
+        record, settings = folder / f"{config.name()}.json", config.to_text()
         unfinished = folder / f".{config.name()}.unfinished"
         unfinished.mkdir(parents=True, exist_ok=True)
         before = record.stat().st_mtime_ns if record.exists() else None

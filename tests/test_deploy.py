@@ -65,6 +65,8 @@ def test_ssh_reads_a_key_and_nobody_else_may(tmp_path):
 
 
 def test_a_port_in_use_is_one_line(tmp_path):
+    for language in ("en", "cy"):
+        (tmp_path / language).mkdir()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         config = fp.RunConfig(task="own", languages=("en", "cy"), data_dir=str(tmp_path))
