@@ -152,3 +152,10 @@ def test_draw_without_a_budget_is_a_mistake():
         RunConfig(draw="balanced")
     with pytest.raises(FedPromptError, match="label_budget counts training and dev labels together"):
         RunConfig(label_budget=16, train_size=12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_natural_draw_of_voice_commands_mixes_the_classes(seed):
+    task = load_task("intents", ["cy", "en"], seed=seed, label_budget=64)
+    for language in task.data:
+        assert len({*task.data[language]["train"]["label"]}) >= 8  # of 10 or 12
