@@ -18,6 +18,7 @@ from docutils.parsers.rst import Directive
 
 from book.site.code_links import link_names
 from book.site.language_marks import mark_languages
+from book.site.pictures import box_pictures
 from book.site.progress import Progress, add_progress
 from book.site.questions import OutcomeMap, add_questions
 from book.site.slides import write_slides
@@ -86,6 +87,7 @@ def setup(app):
     app.connect("build-finished", copy_mathjax)
     app.connect("build-finished", mend_names)
     app.connect("build-finished", mend_tables)
+    app.connect("build-finished", box_pictures)
     app.connect("build-finished", mark_languages)
     app.connect("build-finished", link_names)
     app.connect("build-finished", keep_icons_in_use)

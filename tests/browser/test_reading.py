@@ -79,3 +79,20 @@ def test_a_chapter_is_downloaded_as_its_notebook(visit):
         link.wait_for(state="visible")
         got = page.request.get(link.evaluate("node => node.href"))
         assert got.body() == (ROOT / "notebooks/04_who_holds_what.ipynb").read_bytes()
+
+
+def test_a_picture_keeps_its_text_readable_on_a_telephone(visit, pages):
+    for name in [page for page in pages if page.startswith("notebooks/")][::3]:
+        with visit(name) as page:
+            page.set_viewport_size({"width": 390, "height": 844})
+            page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            page.evaluate("document.querySelectorAll('.toggle-hidden').forEach(one => one.className = '')")
+            shown = page.locator(".picture-box img").evaluate_all(
+                """async all => Promise.all(all.map(async one => {
+                  one.loading = 'eager';
+                  await one.decode();
+                  return [one.getBoundingClientRect().width / one.naturalWidth, one.src];
+                }))"""
+            )
+            assert shown and [one for one in shown if one[0] < 0.79] == [], name
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
