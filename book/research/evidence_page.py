@@ -97,8 +97,8 @@ NOTE = (
 )
 LOWER = (
     "These are layers of the sweep above, trained with the rate of their first runs. It had been chosen for another "
-    "head, and `rates.toml` has chosen anew since. At 256 labels it did not run. The two rows of ridge regression are those "
-    "above, beside the other baseline.\n"
+    "head, and `rates.toml` has chosen anew since. At 256 labels it did not run. The two rows of ridge regression are "
+    "those above, beside the other baseline.\n"
 )
 NOTES = {"which_part": NOTE, "linear": NOTE, "lower_rate": LOWER}
 
