@@ -55,7 +55,7 @@ def write(sweeps: list[Sweep], records: Store | str | Path, folder: Path, page: 
     frames = {sweep.path.stem: READ.get(sweep.path.stem, scores)(sweep, records) for sweep in sweeps}
     made = verdicts(folder / "verdicts.toml", frames)
     made.to_csv(folder / "verdicts.csv", index=False, lineterminator="\n")
-    written, parts = [folder / "verdicts.csv"], [HEAD, _markdown(made[ORDER])]
+    written, parts, shown = [folder / "verdicts.csv"], [HEAD, _markdown(made[ORDER])], set()
     for sweep in sweeps:
         name = sweep.path.stem
         if frames[name].empty:
@@ -63,6 +63,13 @@ def write(sweeps: list[Sweep], records: Store | str | Path, folder: Path, page: 
         content = TABLES[name](sweep, frames[name]) if name in TABLES else table(sweep, records)
         if content.empty:  # under way: no setting to compare with another yet
             continue
+        if {BUDGET, "accuracy", "epochs"} <= {
+            *content
+        }:  # under way too: every row is another sweep's, whose records it shares
+            rows = {tuple(row) for row in content.dropna(subset="seeds")[[BUDGET, "accuracy", "epochs"]].to_numpy()}
+            if rows <= shown:
+                continue
+            shown |= rows
         target, picture = folder / f"{name}.csv", folder / f"{name}.png"
         content.to_csv(target, index=False, float_format="%.6g", lineterminator="\n")
         written.append(target)

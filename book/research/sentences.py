@@ -63,7 +63,8 @@ def paired(frame: pd.DataFrame, row: str, over: str) -> pd.DataFrame:
     for budget, at in frame.groupby(BUDGET):
         if not {row, over} <= set(at["label"]):
             continue
-        wide = at.pivot(index="seed", columns=["label", "language"], values="accuracy").dropna()
+        pairs = at[at["label"].isin([row, over])]
+        wide = pairs.pivot(index="seed", columns=["label", "language"], values="accuracy").dropna()
         one, two = (wide[name].assign(**{ALL: wide[name].mean(axis=1)}) for name in (row, over))
         for language in one:
             gain = one[language] - two[language]
