@@ -18,6 +18,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class Federation(ExitStack):
         self.server = self.start("link.log", command)
         trusted, end = ssl.create_default_context(cafile=self.home / "ca.crt"), time.monotonic() + STARTUP
         while self.server.poll() is None and time.monotonic() < end:
-            with suppress(OSError):
+            with suppress(OSError, HTTPException):
                 urllib.request.urlopen(f"https://127.0.0.1:{self.port}/health", timeout=1, context=trusted)
                 return
             time.sleep(0.2)

@@ -12,6 +12,7 @@ import tempfile
 import time
 import urllib.request
 from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 
 import psutil
@@ -70,7 +71,7 @@ def _start_superlink(stack: ExitStack, home: Path, environment: dict) -> None:
     log, end = home / "superlink.log", time.monotonic() + STARTUP
     started = stack.enter_context(process(command, environment, stdout=stack.enter_context(log.open("w"))))
     while time.monotonic() < end and started.poll() is None:
-        with suppress(OSError), urllib.request.urlopen(f"http://{link}/health", timeout=1):
+        with suppress(OSError, HTTPException), urllib.request.urlopen(f"http://{link}/health", timeout=1):
             return
         time.sleep(0.2)
     said = ["it said nothing", *filter(str.strip, log.read_text(errors="replace").splitlines())][-1][:200]

@@ -133,7 +133,8 @@ def test_ctrl_c_ends_everything(tmp_path):
     data, before = write_folders(tmp_path / "data", ("en", "cy")), {p.pid for p in psutil.process_iter()}
     command = [sys.executable, "-m", "fedprompt_helpers", "deploy-local", "--task", "own", "--data-dir", str(data)]
     command += ["--languages", "en,cy", "--output", str(tmp_path / "runs")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+    attend = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=attend) as running:
         for line in running.stderr or ():
             if "$ flwr run" in line:
                 running.send_signal(signal.SIGINT)

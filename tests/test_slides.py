@@ -36,7 +36,7 @@ def test_a_chapter_gives_slides_that_teach_it_without_its_solutions(path):
         assert wanted in headings, wanted
     assert [heading for heading in headings if heading.lower().endswith("your prediction")]
     assert len(soup.select(".slides div.highlight")) >= 5  # code, where it is the point
-    assert 15 < len(slides) < 80
+    assert 12 < len(slides) < 80
     pictures = soup.select(".slides img")
     assert len(pictures) >= FEWEST_PICTURES
     assert all(picture["src"].startswith("data:image/png;base64,") for picture in pictures)

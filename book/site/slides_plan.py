@@ -26,6 +26,7 @@ LONGEST = 45  # words of prose on a slide
 LIST = 120  # words of a list on a slide
 ROWS, COLUMNS, LINES = 10, 8, 8  # larger tables and longer texts stay in the chapter
 QUESTIONS = 3  # of a quiz
+CELL = 50  # characters of a table's longest cell
 CODE = 10  # lines of code on a slide
 WIDEST = 100  # characters of its longest line, and of a printed one: a number never breaks
 ROOM = 11  # lines of code and of what it printed on one slide
@@ -119,7 +120,8 @@ def shown(cell: NotebookNode, pictures_only: bool = False) -> NotebookNode | Non
         table = data.get("text/html", "")
         if "<table" in table and "<script" not in table:
             columns = max(row.count("</th>") + row.count("</td>") for row in table.split("</tr>"))
-            if table.count("<tr") <= ROWS + 1 and columns <= COLUMNS:
+            longest = max(map(len, re.findall(r"<t[dh][^>]*>([^<]*)<", table)), default=0)
+            if table.count("<tr") <= ROWS + 1 and columns <= COLUMNS and longest <= CELL:
                 return slide_of(cell, {**output, "data": {"text/html": table}})
         if (text := printed(output)) and len(text.splitlines()) <= LINES:
             return new_markdown_cell(lines_of(text))
