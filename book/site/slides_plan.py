@@ -23,7 +23,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 SKIPPED = ("Time and needs", "Exercises", "Further reading")
 WHOLE = ("What you will be able to do", "Summary")
 LONGEST = 45  # words of prose on a slide
-LIST = 120  # words of a list on a slide
+LIST = 140  # words of a list on a slide
 ROWS, COLUMNS, LINES = 10, 8, 8  # larger tables and longer texts stay in the chapter
 QUESTIONS = 3  # of a quiz
 CELL = 50  # characters of a table's longest cell
