@@ -25,7 +25,7 @@ from typing import Any
 from .adapters import check_save
 from .config import RunConfig
 from .errors import FedPromptError
-from .flower import APP, STARTUP, process
+from .flower import APP, STARTUP, process, write_run
 from .trust import certificates, key_pair
 
 STARTS, PAUSE = 5, 30  # how often a SuperNode that ends is started, and seconds between: a SuperLink must miss it first
@@ -71,8 +71,8 @@ class Federation(ExitStack):
         self.server = self.start("link.log", command)
         trusted, end = ssl.create_default_context(cafile=self.home / "ca.crt"), time.monotonic() + STARTUP
         while self.server.poll() is None and time.monotonic() < end:
-            with suppress(OSError, HTTPException):
-                urllib.request.urlopen(f"https://127.0.0.1:{self.port}/health", timeout=1, context=trusted)
+            health = f"https://127.0.0.1:{self.port}/health"
+            with suppress(OSError, HTTPException), urllib.request.urlopen(health, timeout=1, context=trusted):
                 return
             time.sleep(0.2)
         raise FedPromptError(f"the SuperLink does not answer: {self.last('link.log')}; see {self.home / 'link.log'}")
@@ -83,7 +83,10 @@ class Federation(ExitStack):
         command = f"flwr supernode register node-{number}.pub here"
         self.say(f"$ {command}")
         options: dict = {"cwd": self.home, "env": self.environment, "capture_output": True, "text": True}
-        done = subprocess.run(shlex.split(command), timeout=STARTUP, **options)
+        try:
+            done = subprocess.run(shlex.split(command), timeout=STARTUP, **options)
+        except subprocess.TimeoutExpired as error:
+            raise FedPromptError(f"`{command}` did not end within {STARTUP} seconds; see link.log") from error
         if done.returncode:
             raise FedPromptError(f"`{command}` said: {done.stdout.strip()[-300:]}")
 
@@ -115,17 +118,15 @@ class Federation(ExitStack):
                 self.say(f"the SuperNode of client {number} ended ({code}) and is started again")
                 self.node(number, **options)
 
-    def run(self, config: RunConfig, output: Path, silence: float, hear: Callable[[str], Any], **extra: str) -> Path:
+    def run(self, config: RunConfig, output: Path, silence: float, hear: Callable[[str], Any], save: str = "") -> Path:
         """Submit a run and hear what its ServerApp says; nothing said for `silence` seconds ends it."""
         config = RunConfig(**config.to_dict() | {"data_dir": None})  # where the data are, each node knows by itself
         folder, lines = output.absolute(), queue.SimpleQueue()
-        record, settings = folder / f"{config.name()}.json", config.to_text()
+        record = folder / f"{config.name()}.json"
         unfinished = folder / f".{config.name()}.unfinished"
         unfinished.mkdir(parents=True, exist_ok=True)
         before = record.stat().st_mtime_ns if record.exists() else None
-        settings |= {"output": str(folder), "folder": str(unfinished), "save": "", "save-round": "best"} | extra
-        text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items())
-        (self.home / "run.toml").write_text(text, "utf-8")
+        write_run(self.home, config, folder, str(unfinished), save)
         command = f"flwr run {shlex.quote(str(APP))} here --stream --run-config run.toml"
         self.say(f"$ {command}")
         options: dict = {"stdout": subprocess.PIPE, "cwd": self.home, "text": True}
@@ -160,7 +161,6 @@ def deploy_local(
             "a SuperNode for each language needs a federation over --task own with a folder for each language in "
             "--data-dir; the other runs are for `fedprompt run`"
         )
-    extra = {"save": str(save.absolute())} if save else {}
     if save:
         check_save(config, save, "best", output)
     with Federation(home, port=port, say=hear, FEDPROMPT_TIMEOUT=str(timeout), **environment) as federation:
@@ -172,7 +172,7 @@ def deploy_local(
         for number in range(config.clients):
             federation.register(number)
             federation.node(number, folder=f"data-{number}")
-        return federation.run(config, output, 4 * timeout + STARTUP, hear, **extra)
+        return federation.run(config, output, 4 * timeout + STARTUP, hear, str(save.absolute()) if save else "")
 
 
 def give(everybody: Path, language: str, folder: Path) -> None:

@@ -37,10 +37,7 @@ def flwr_run(config: RunConfig, record: Path, *, save: str = "", save_round: str
     with tempfile.TemporaryDirectory(prefix="fedprompt-", ignore_cleanup_errors=True) as home, ExitStack() as stack:
         programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
         environment = {**os.environ, "PATH": programs, "FLWR_HOME": home, "RAY_raylet_start_wait_time_s": "200"}
-        settings = config.to_text() | {"output": str(record.parent.absolute()), "folder": ""}
-        settings |= {"save": save, "save-round": save_round}
-        given = Path(home, "run.toml")
-        given.write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items()), "utf-8")
+        given = write_run(Path(home), config, record.parent, save=save, save_round=save_round)
         _start_superlink(stack, Path(home), environment)
         command = ["flwr", "run", str(APP), "here", "--stream", "--run-config", str(given)]
         command += ["--federation-config", resources]
@@ -57,6 +54,14 @@ def flwr_run(config: RunConfig, record: Path, *, save: str = "", save_round: str
     if save and not Path(save).expanduser().exists():
         raise FedPromptError(f"the record is {record}, but {save} could not be written; Flower said: {last}")
     return record
+
+
+def write_run(home: Path, config: RunConfig, output: Path, folder: str = "", save: str = "", save_round: str = "best"):
+    """Write what ``flwr run`` is given: the configuration, and folders for record, finished rounds and models."""
+    settings = config.to_text() | {"output": str(output.absolute()), "folder": folder, "save": save}
+    text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in (settings | {"save-round": save_round}).items())
+    (home / "run.toml").write_text(text, "utf-8")
+    return home / "run.toml"
 
 
 def _start_superlink(stack: ExitStack, home: Path, environment: dict) -> None:

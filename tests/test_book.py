@@ -15,7 +15,7 @@ import typer
 import yaml
 
 from book.site.build import ROOT
-from book.site.language_marks import marked_page, sentences
+from book.site.language_marks import mark_languages, sentences
 from book.site.sphinx_site import Repository
 from fedprompt_helpers.cli import app
 
@@ -191,7 +191,7 @@ def test_foreign_sentences_carry_their_language(built):
     ],
 )
 def test_only_text_that_is_read_is_marked(text, marked):
-    assert marked_page(text) == marked
+    assert mark_languages(text) == marked
 
 
 def test_the_page_of_the_command_line_names_every_option(built):

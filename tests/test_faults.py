@@ -315,3 +315,13 @@ def test_what_a_superlink_says_of_a_dead_node_is_in_the_record():
     assert exchange.take([dead], lambda client, reply: reply) == {}
     assert [failure["client"] for failure in exchange.failed] == [0, 1]
     assert "Node unavailable" in exchange.failed[0]["why"]
+
+
+@pytest.mark.slow
+def test_a_wait_that_is_no_number_is_one_line():
+    command = [sys.executable, "-m", "fedprompt_helpers", "run", "--languages", "en,cy"]
+    environment = {**os.environ, "FEDPROMPT_TIMEOUT": "soon"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    said = "fedprompt: error: FEDPROMPT_TIMEOUT is 'soon', expected whole seconds, at least 1; change it or unset it"
+    assert done.stderr.strip() == said

@@ -92,6 +92,10 @@ def check(listed: Path, root: Path) -> Iterator[tuple[Sentence, list[tuple[Rows,
         return old.loc[old["label"] == row]
 
     @cache
+    def stored(name: str) -> pd.DataFrame:
+        return pd.read_csv(results / name, low_memory=False)
+
+    @cache
     def text(file: str) -> str:
         return " ".join((root / file).read_text(encoding="utf-8").split())
 
@@ -108,10 +112,7 @@ def check(listed: Path, root: Path) -> Iterator[tuple[Sentence, list[tuple[Rows,
             wrong.append(f"{sentence.file} does not say this")
         for of in sentence.rows:
             try:
-                if of.table:
-                    content = pd.read_csv(results / of.table, low_memory=False)
-                else:
-                    content = gains(of.sweep, of.row, of.over)
+                content = stored(of.table) if of.table else gains(of.sweep, of.row, of.over)
                 rows = content.query(of.where).dropna(axis="columns", how="all")
                 held = bool(len(rows)) and bool(pd.Series(rows.eval(of.holds)).all())
                 if of.gives:

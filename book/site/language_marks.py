@@ -5,7 +5,6 @@ import html
 import re
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 
 SCRIPTS = {"bn": "\u0980-\u09ff", "ne": "\u0900-\u097f", "am": "\u1200-\u137f", "th": "\u0e00-\u0e7f"}
 """Scripts in which the book writes one language each."""
@@ -35,15 +34,7 @@ def sentences() -> dict[str, str]:
     return {text: language for text, language in found.items() if text not in twice}
 
 
-def mark_languages(app, exception) -> None:
-    """Mark the languages on every page; Sphinx calls this."""
-    for file in () if exception else Path(app.outdir).rglob("*.html"):
-        text = file.read_text(encoding="utf-8")
-        if (marked := marked_page(text)) != text:
-            file.write_text(marked, encoding="utf-8")
-
-
-def marked_page(text: str) -> str:
+def mark_languages(text: str) -> str:
     """Return a page in which foreign sentences, and words of another script, stand in an element with their language.
 
     A sentence counts as foreign where it is one of the shipped voice commands, so prose, tables and outputs need no

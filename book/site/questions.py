@@ -6,6 +6,7 @@ from html import escape
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
+from book.site.tables import BOX
 from book.tools.questions import Bank, bank, chapters
 
 PLACE = '<div id="fp-outcome-map"></div>'
@@ -56,7 +57,8 @@ def outcome_map(app, pagename: str) -> str:
                 f"<td>{links or '–'}</td></tr>"
             )
     heads = "".join(f'<th scope="col">{head}</th>' for head in ("Outcome", "Section", "Exercises", "Closed questions"))
-    return f'<table class="table"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    table = f'<table class="table"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    return BOX.format("Table: what asks for each outcome", table)
 
 
 def add_questions(app, pagename, templatename, context, doctree) -> None:

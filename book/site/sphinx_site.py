@@ -16,7 +16,7 @@ from textwrap import shorten
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
-from book.site.code_links import link_names
+from book.site.code_links import link_names, name_pages
 from book.site.language_marks import mark_languages
 from book.site.pictures import box_pictures
 from book.site.progress import Progress, add_progress
@@ -85,11 +85,7 @@ def setup(app):
         app.connect("html-page-context", lead_to_slides, priority=600)
         app.connect("build-finished", add_slides)
     app.connect("build-finished", copy_mathjax)
-    app.connect("build-finished", mend_names)
-    app.connect("build-finished", mend_tables)
-    app.connect("build-finished", box_pictures)
-    app.connect("build-finished", mark_languages)
-    app.connect("build-finished", link_names)
+    app.connect("build-finished", mend_pages)
     app.connect("build-finished", keep_icons_in_use)
     if text := os.environ.get("BOOK_REPOSITORY"):
         repository = Repository.parse(text)
@@ -176,15 +172,18 @@ def describe(app, pagename, templatename, context, doctree) -> None:
     context["metatags"] = f'{context.get("metatags", "")}<meta name="description" content="{escape(told)}">'
 
 
-def mend_names(app, exception) -> None:
-    """Let what a button is called and what stands on it be the same."""
-    for file in () if exception else Path(app.outdir).rglob("*.html"):
-        text = file.read_text(encoding="utf-8")
-        mended = text
+def mend_pages(app, exception) -> None:
+    """Mend what the templates write: names of buttons, tables, pictures, languages, and names in code."""
+    if exception or app.builder.format != "html":
+        return
+    targets, relative = name_pages(app), app.builder.get_relative_uri
+    site = Path(app.outdir)
+    for file in [file for file in site.rglob("*.html") if site / "slides" not in file.parents]:
+        page, text = file.relative_to(site).with_suffix("").as_posix(), file.read_text(encoding="utf-8")
         for found, instead in MENDS.items():
-            mended = re.sub(found, instead, mended)
-        if mended != text:
-            file.write_text(mended, encoding="utf-8")
+            text = re.sub(found, instead, text)
+        text = link_names(box_pictures(mend_tables(text), file.parent), page, targets, relative)
+        file.write_text(mark_languages(text), encoding="utf-8")
 
 
 def keep_icons_in_use(app, exception) -> None:

@@ -1,7 +1,6 @@
 """Tables of the built pages: one head row, numbers under their heads, scopes, and a box that scrolls."""
 
 import re
-from pathlib import Path
 
 from bs4 import BeautifulSoup, Tag
 
@@ -16,13 +15,9 @@ NOTHING = ("", "nan", "NaN", "–", "-", "none", "None")
 BOX = '<div class="table-box" tabindex="0" role="region" aria-label="{}">{}</div>'
 
 
-def mend_tables(app, exception) -> None:
-    """Mend the tables of every page; Sphinx calls this."""
-    for file in () if exception else Path(app.outdir).rglob("*.html"):
-        text = file.read_text(encoding="utf-8")
-        mended = STYLE.sub("", TABLE.sub(lambda found: mended_table(found[0]), text))
-        if mended != text:
-            file.write_text(mended, encoding="utf-8")
+def mend_tables(text: str) -> str:
+    """Mend the tables of a page."""
+    return STYLE.sub("", TABLE.sub(lambda found: mended_table(found[0]), text))
 
 
 def mended_table(text: str) -> str:

@@ -23,7 +23,10 @@ from .messages import Arrays, from_record, message_bytes, round_for_sending, to_
 from .state import Job
 
 ATTEMPTS = 3  # how often scoring is asked of a client before a round goes on without it; scoring changes nothing
-TIMEOUT = int(os.environ.get("FEDPROMPT_TIMEOUT") or 24 * 3600)  # seconds to wait for the replies to a question
+WAIT = os.environ.get("FEDPROMPT_TIMEOUT") or str(24 * 3600)
+if not WAIT.isdecimal() or int(WAIT) < 1:
+    raise FedPromptError(f"FEDPROMPT_TIMEOUT is {WAIT!r}, expected whole seconds, at least 1; change it or unset it")
+TIMEOUT = int(WAIT)  # seconds to wait for the replies to a question
 KEPT = "the finished rounds are kept: mend the cause and give the same command again"
 
 
