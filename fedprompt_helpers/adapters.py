@@ -1,7 +1,6 @@
 """A trained model in a folder of its own: PEFT's adapter, all that was trained by name, and a card (chapter 2)."""
 
 import json
-import shlex
 import tempfile
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -9,12 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from huggingface_hub import ModelCardData
 from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
+from .cards import card
 from .clients import Frozen, model
 from .config import RunConfig
 from .errors import FedPromptError, check_choice
@@ -126,7 +125,10 @@ def _write(path: Path, content: dict | str) -> None:
 def load_adapter(folder: str | Path) -> Adapter:
     """Load what ``fedprompt run --save`` wrote, of any method, onto the frozen backbone of this process.
 
-    A folder that is none, content that is not sound, and another backbone than the arrays' own are FedPromptErrors.
+    Raises
+    ------
+    FedPromptError
+        If the folder is no such folder, what is in it is not sound, or the backbone is not the arrays' own.
     """
     try:
         folder = Path(folder)
@@ -169,10 +171,21 @@ def classify(
     adapter: Adapter, texts: str | Iterable[str], others: str | Iterable[str] | None = None,
     *, language: str | None = None,
 ) -> list[Guess]:  # fmt: skip
-    """Say what label each text has, and how probable the model of ``load_adapter`` holds it to be, in their order.
+    """Say what label each text has, and how probable the model holds it to be (chapter 2).
 
-    `texts` is a text or several, and `others` the second of each pair, for a task of sentence pairs; none may be empty.
-    With `language`, the labels that its training files do not have are forbidden.
+    Parameters
+    ----------
+    adapter : Adapter
+        From ``load_adapter``.
+    texts, others : str or iterable of str
+        A text or several, and for a task of sentence pairs the second of each pair. None may be empty.
+    language : str, optional
+        Forbid the labels that the training files of this language do not have.
+
+    Returns
+    -------
+    list of Guess
+        In the order of the texts.
     """
     given = [as_texts(texts), *([] if others is None else [as_texts(others)])]
     if len(given) != 1 + adapter.pairs or len(given[0]) != len(given[-1]):
@@ -193,55 +206,3 @@ def classify(
     shares = softmax(logits, axis=1)
     found = zip(shares.argmax(axis=1), shares, whole, strict=True)
     return [Guess(adapter.labels[k], float(row[k]), len(long) > length) for k, row, long in found]
-
-
-def options(config: RunConfig) -> str:
-    """Write the options of ``fedprompt run`` that make a configuration, beside the folder of own data."""
-    usual, made = RunConfig().to_text() | {"languages": None}, config.to_text()
-    made |= {"data-dir": "DATA"} if config.data.task == "own" else {}
-    return " ".join(f"--{x} {shlex.quote(str(value))}" for x, value in made.items() if value != usual[x])
-
-
-def card(facts: dict) -> str:
-    """Write the card of a saved model: task, languages, labels, scores with their floor, data and configuration."""
-    config, base, labels = facts["config"], facts["config"]["backbone"], facts["labels"]
-    about = {"library_name": "peft", "tags": ["federated-learning", config["method"], config["setting"]]}
-    about |= {} if base == "pocket" or Path(base).exists() else {"base_model": base}
-    scores = "| language | test texts | majority class | accuracy | macro-F1 |\n|---|---|---|---|---|"
-    for x, found in facts["test"].items():
-        scores += f"\n| {x} | {facts['examples'][x]['test']} | {facts['majority'][x]:.3f} | {found['accuracy']:.3f}"
-        scores += f" | {found['macro_f1']:.3f} |"
-    mean = ', pooling="mean"' if config["pooling"] == "mean" else ""
-    load = f'fp.load_backbone("{base}", num_labels={len(labels)}{mean}).model'
-    peft = f"""from peft import PeftModel
-
-model = PeftModel.from_pretrained({load}, "FOLDER")
-# or, with labels and probabilities:
-"""
-    encoder = "PEFT keeps the prompt that the encoder made, not the encoder: to train on, take `fp.load_adapter`.\n\n"
-    digests = (f"- {x}: texts and labels have the digest {digest}\n" for x, digest in facts["data_digest"].items())
-    return f"""---
-{ModelCardData(language=config["languages"], **about).to_yaml()}
----
-# {config["task"]}: {", ".join(config["languages"])}
-
-{config["method"]} on the frozen backbone {base}, {config["setting"]}. Made with:
-
-    fedprompt run {options(RunConfig.from_dict(config))}
-
-Labels: {", ".join(labels)}
-
-## Scores on the test split
-
-{scores if facts["test"] else "Not tested."}
-
-## Use
-
-```python
-import fedprompt_helpers as fp
-{"" if config["method"] in ("head", "full") else peft}fp.classify(fp.load_adapter("FOLDER"), ["a text"])
-```
-
-{encoder if config["method"] == "p-tuning" else ""}## Data
-
-{"".join(digests)}"""

@@ -146,8 +146,16 @@ def _said(error: ValidationError) -> str:
 class RunConfig(Group, frozen=True):
     """What one run trains, on what, and how. Same configuration, same machine: same scores.
 
-    It is made from fields of the four groups by name, and ``seed``: ``RunConfig(languages=("en", "cy"), rounds=3)``.
-    What is left out takes its default; a mistake is a FedPromptError, with what was expected and the nearest names.
+    Parameters
+    ----------
+    **values
+        Fields of the four groups by name, and ``seed``, which governs everything that is drawn:
+        ``RunConfig(languages=("en", "cy"), rounds=3)``. What is left out takes its default.
+
+    Raises
+    ------
+    FedPromptError
+        Naming the value, what was expected, and the nearest available names.
     """
 
     data: Data

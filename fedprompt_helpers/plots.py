@@ -41,8 +41,14 @@ def plot_partition(
 ) -> Axes:
     """Draw who holds what (chapter 4): one bar a client, one colour a label or language; give the axes.
 
-    `table`, from `data.partition.counts`, has shape ``(clients, columns)``: numbers of examples. `columns` names labels
-    or languages, `rows` the clients (default: client 0, client 1, ...).
+    Parameters
+    ----------
+    table : numpy.ndarray
+        Shape ``(clients, columns)``, int: numbers of examples, from ``counts``.
+    columns, rows : list of str
+        Names of the labels or languages, and of the clients; default: client 0, client 1, ...
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
     """
     table = np.asarray(table)
     rows = rows or [f"client {i}" for i in range(len(table))]
@@ -59,7 +65,15 @@ def plot_partition(
 
 
 def plot_rounds(record: dict, *, ax: Axes | None = None) -> Axes:
-    """Draw a run record's dev accuracy by round (or epoch), a line a language, majority class dotted; give the axes."""
+    """Draw dev accuracy by round (or epoch), one line a language, and the majority class dotted; give the axes.
+
+    Parameters
+    ----------
+    record : dict
+        A run record, from ``load_record``.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.
+    """
     ax, step = ax or _axes(7, 3.6), "round" if "rounds" in record else "epoch"
     if step == "round":
         rounds = record["rounds"]

@@ -13,7 +13,7 @@ import pytest
 from transformers import DebertaV2Config, DistilBertConfig, GPT2Config, ModernBertConfig
 from typer.testing import CliRunner
 
-from fedprompt_helpers.adapters import options
+from fedprompt_helpers.cards import options
 from fedprompt_helpers.cli import app, main
 from fedprompt_helpers.config import DEFAULTS, FIELDS, METHODS, PAPER_LANGUAGES, TASKS, TRACKS, RunConfig
 from fedprompt_helpers.errors import FedPromptError

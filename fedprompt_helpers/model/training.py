@@ -154,8 +154,9 @@ def train(
         Epochs at most, examples a step (both at least 1), and what governs the order of the examples.
     patience, on_epoch : int or None, callable or None
         Stop after this many epochs without a better one (None: never); what is called with each epoch's entry.
-    proximal_mu : float
-        Weight of FedProx's term: mu / 2 times the squared distance from the start (Li et al. 2020, equation 2).
+    learning_rate, proximal_mu : float
+        AdamW's, above 0; weight of FedProx's term, mu / 2 times the squared distance from the start (Li et al. 2020,
+        equation 2).
 
     Returns
     -------
