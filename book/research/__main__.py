@@ -18,7 +18,7 @@ RECORDS = RESULTS / "records.jsonl"
 PAGE = Path("book/all_results.md")
 EVIDENCE = RESULTS / "evidence"
 ORDER = ("headline", "which_part", "methods", "linear", "lower_rate", "rates", "no_dev", "unequal", "afrisenti")
-ORDER += ("distance", "transfer", "partitions", "recipe")  # of the evidence's sweeps on its page
+ORDER += ("distance", "transfer", "partitions", "recipe", "precision", "precision_linear")  # of the evidence's sweeps on its page
 SENTENCES = RESULTS / "sentences.toml"
 COMMAND = "python -m book.research"
 
