@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from datasets import Dataset
 from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from scipy.special import softmax
 
 from .cards import card
 from .clients import Frozen, model
@@ -20,7 +20,9 @@ from .errors import FedPromptError, check_choice
 from .federation.state import Outcome
 from .files import read_json
 from .model.counting import backbone_digest
-from .model.training import Encoded, predict, set_arrays
+from .data.corpora import corpus_of
+from .model.kinds import said, unlabelled
+from .model.training import encode, predict, set_arrays
 from .texts import as_texts
 
 FACTS, ARRAYS, CARD, CONFIG = "fedprompt.json", "trained.safetensors", "README.md", "adapter_config.json"
@@ -36,6 +38,7 @@ class Adapter(NamedTuple):
     labels: tuple[str, ...]
     label_sets: dict[str, list[str]]  # by language
     pairs: bool  # whether an example is a pair of texts
+    kind: str  # of task
 
 
 class Guess(NamedTuple):
@@ -159,7 +162,7 @@ def load_adapter(folder: str | Path) -> Adapter:
     if config.model.method != "full" and same_type and backbone_digest(frozen.model) != trained_on:
         what = f"{folder} was trained on another backbone than the {config.model.backbone!r} that is here"
         raise FedPromptError(f"{what}; its scores would not hold: get the backbone that it was trained on")
-    return Adapter(frozen, arrays, labels, sets, pairs)
+    return Adapter(frozen, arrays, labels, sets, pairs, corpus_of(config.data.task).kind)
 
 
 def _names(value) -> bool:
@@ -172,6 +175,9 @@ def classify(
     *, language: str | None = None,
 ) -> list[Guess]:  # fmt: skip
     """Say what label each text has, and how probable the model holds it to be (chapter 2).
+
+    Of named entities that is a tag for each of the words, which have spaces between, and the mean of their
+    probabilities; of questions, whose `others` are the contexts, the answer and the probability of its ends (chapter 14).
 
     Parameters
     ----------
@@ -197,12 +203,17 @@ def classify(
         return []
     tokenizer, length = adapter.frozen.tokenizer, adapter.frozen.length
     whole = tokenizer(*given, truncation=True, max_length=length + 1)["input_ids"]  # type: ignore
-    ids = tokenizer(*given, truncation=True, max_length=length)["input_ids"]  # type: ignore
+    columns: dict = dict(zip(("text", "text_pair"), given, strict=False)) | {"label": unlabelled(adapter.kind, given[0])}
+    if adapter.kind == "tokens":
+        columns["text"] = [" ".join(text.split()) for text in given[0]]
+    options = {"max_length": length, "kind": adapter.kind, "labels": adapter.labels}
+    data = encode(Dataset.from_dict(columns), tokenizer, **options)
     set_arrays(adapter.frozen.model, adapter.arrays)  # a run of this process may have changed them
-    logits = predict(adapter.frozen.model, Encoded(ids, np.zeros(len(ids), np.int64)))[0].astype(np.float64)
-    if not np.isfinite(logits).all():
+    logits = [np.asarray(row, np.float64) for row in predict(adapter.frozen.model, data)[0]]
+    if not all(np.isfinite(row).all() for row in logits):
         raise FedPromptError("what this model says is not a number, so its arrays are not sound; train it anew")
-    logits[:, [label not in known for label in adapter.labels]] = -np.inf
-    shares = softmax(logits, axis=1)
-    found = zip(shares.argmax(axis=1), shares, whole, strict=True)
-    return [Guess(adapter.labels[k], float(row[k]), len(long) > length) for k, row, long in found]
+    forbidden = [label not in known for label in adapter.labels] if adapter.kind != "span" else [False, False]
+    for row in logits:
+        row[..., forbidden] = -np.inf
+    cut = [len(long) > length and adapter.kind != "span" for long in whole]
+    return [Guess(*found, long) for found, long in zip(said(data, logits), cut, strict=True)]

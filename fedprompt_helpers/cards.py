@@ -5,13 +5,15 @@ from pathlib import Path
 
 from huggingface_hub import ModelCardData
 
+from .checks import OWN
 from .config import RunConfig
+from .data.corpora import corpus_of
 
 
 def options(config: RunConfig) -> str:
     """Write the options of ``fedprompt run`` that make a configuration, beside the folder of own data."""
     usual, made = RunConfig().to_text() | {"languages": None}, config.to_text()
-    made |= {"data-dir": "DATA"} if config.data.task == "own" else {}
+    made |= {"data-dir": "DATA"} if config.data.task in OWN else {}
     return " ".join(f"--{x} {shlex.quote(str(value))}" for x, value in made.items() if value != usual[x])
 
 
@@ -25,6 +27,8 @@ def card(facts: dict) -> str:
         scores += f"\n| {x} | {facts['examples'][x]['test']} | {facts['majority'][x]:.3f} | {found['accuracy']:.3f}"
         scores += f" | {found['macro_f1']:.3f} |"
     mean = ', pooling="mean"' if config["pooling"] == "mean" else ""
+    kind = corpus_of(config["task"]).kind
+    mean += f', kind="{kind}"' * (kind != "text")
     load = f'fp.load_backbone("{base}", num_labels={len(labels)}{mean}).model'
     peft = f"""from peft import PeftModel
 

@@ -7,6 +7,7 @@ from typing import Any
 from .errors import FedPromptError, check_choice
 
 DIRICHLET = ("dirichlet-label", "dirichlet-language", "dirichlet-both")
+OWN = ("own", "own-tokens", "own-span")  # the tasks of your own data, one a kind
 # Fields that are read only where another one has one of these values. Elsewhere they keep their default, so that one
 # training has one name. Epochs of each client at the end are always read: they count for the equal budget.
 READ_WHERE = {
@@ -24,7 +25,7 @@ READ_WHERE = {
     "mapping": ("partition", ("mapping",)),
     "head_start": ("head", ("shared",)),
     "columns": ("task", ("own",)),
-    "split_names": ("task", ("own",)),
+    "split_names": ("task", OWN),
     "quotes": ("task", ("own",)),
 }
 # What the columns and splits of own data are called here.

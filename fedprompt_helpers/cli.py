@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import click
 import typer
 
+from .checks import OWN
 from .config import METHODS
 from .errors import FedPromptError
 from .options import configuration, options_of
@@ -67,7 +68,7 @@ def run(
     from .records import find_record, load_record, summary
 
     there = not again and find_record(output, config)
-    if config.data.task == "own" and not there:
+    if config.data.task in OWN and not there:
         from .inspection import look
 
         print(look(config), file=sys.stderr)

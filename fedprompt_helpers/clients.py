@@ -10,9 +10,11 @@ import torch
 import xxhash
 
 from .config import PROMPT_METHODS, Model, RunConfig
+from .data.corpora import corpus_of
+from .data.kinds import floor
 from .data.loading import own_labels
 from .data.partition import deal
-from .data.tasks import Task, load, majority_accuracy, task_labels
+from .data.tasks import Task, load, task_labels
 from .errors import FedPromptError
 from .model.backbones import choose_device, compute_dtype, load_backbone, load_tokenizer
 from .model.methods import prepare
@@ -94,10 +96,12 @@ def about(config: RunConfig, client: int, labels: Labels) -> dict:
         said = f"{language}: {cut:.0%} of the training texts are cut to {chosen.max_length} tokens"
         notes += [said] if cut >= CUT else []
     scored = {name: task.data[name] for name in scored_by(config, client)}
+    floors = {name: floor(task.kind, splits["test"]) for name, splits in scored.items()}
     return {
         "columns": parts[0].column_names,
         "examples": {name: {split: len(rows) for split, rows in splits.items()} for name, splits in scored.items()},
-        "majority": {name: majority_accuracy(splits["test"])[1] for name, splits in scored.items()},
+        "majority": {name: one["accuracy"] for name, one in floors.items()},
+        "floor": {name: one["macro_f1"] for name, one in floors.items()},
         "digest": {name: data_digest(task, [name]) for name in scored},
         "source": {name: task.sources[name] for name in scored},
         "label_sets": {name: task.label_sets[name] for name in scored},
@@ -112,14 +116,16 @@ def unread(config: RunConfig, rows) -> tuple[float, float]:
     tokenizer = load_tokenizer(config.model.backbone)
     ids = tokenizer(*given, verbose=False)["input_ids"] if len(rows) else []
     unknown = sum(row.count(tokenizer.unk_token_id) for row in ids) / max(1, sum(map(len, ids)))
-    return unknown, sum(len(row) > config.model.max_length for row in ids) / max(1, len(ids))
+    windows = corpus_of(config.data.task).kind == "span"  # which cut nothing off
+    return unknown, sum(len(row) > config.model.max_length and not windows for row in ids) / max(1, len(ids))
 
 
 @functools.lru_cache(maxsize=64)
 def part(config: RunConfig, client: int, labels: Labels) -> Part:
     """Load and tokenise what one client holds; see ``texts``."""
     (task, parts), frozen = texts(config, client, labels), model(config, labels)
-    tokens = functools.partial(encode, tokenizer=frozen.tokenizer, max_length=frozen.length)
+    options = {"max_length": frozen.length, "kind": task.kind, "labels": labels}
+    tokens = functools.partial(encode, tokenizer=frozen.tokenizer, **options)
     scored = scored_by(config, client)
     dev = {name: tokens(task.data[name]["dev"]) for name in scored if len(task.data[name]["dev"])}
     test = {name: tokens(task.data[name]["test"]) for name in scored}
@@ -131,12 +137,13 @@ def model(config: RunConfig, labels: Labels, place: str | None = None) -> Frozen
     """Load the frozen backbone with what a method trains, once a process, onto its device or `place`."""
     device = choose_device(config.model.device)
     dtype = compute_dtype(config.model.precision, config.model.method, device)
-    return _frozen(config.model, config.seed, labels, dtype, place or device.type)
+    kind = corpus_of(config.data.task).kind
+    return _frozen(config.model, config.seed, labels, dtype, place or device.type, kind)
 
 
 @functools.lru_cache(maxsize=1)
-def _frozen(chosen: Model, seed: int, labels: Labels, dtype: torch.dtype, place: str) -> Frozen:
-    options: dict = {"num_labels": len(labels), "seed": seed, "dtype": dtype, "pooling": chosen.pooling}
+def _frozen(chosen: Model, seed: int, labels: Labels, dtype: torch.dtype, place: str, kind: str) -> Frozen:
+    options: dict = {"num_labels": len(labels), "seed": seed, "dtype": dtype, "pooling": chosen.pooling, "kind": kind}
     loaded, tokenizer = load_backbone(chosen.backbone, **options)
     options = {"virtual_tokens": chosen.virtual_tokens, "prompt_init": chosen.prompt_init, "seed": seed}
     prepared, notes = prepare(loaded, chosen.method, **options).to(place), ()

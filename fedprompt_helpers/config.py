@@ -24,7 +24,7 @@ PAPER_LANGUAGES = {"masakhanews": ("eng", "fra", "hau", "swa", "yor")}
 LIMIT = 1_000_000  # of what is counted: larger numbers are mistakes, refused before memory is asked for
 Whole = Annotated[int, Field(ge=1, le=LIMIT)]
 Real = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Task = Literal["intents", "masakhanews", "xnli", "xglue-nc", "sib200", "afrisenti", "own"]
+Task = Literal["intents", "masakhanews", "xnli", "xglue-nc", "sib200", "afrisenti", "masakhaner2", "xquad", "own", "own-tokens", "own-span"]
 Scheme = Literal["language", "mapping", "iid", "dirichlet-label", "dirichlet-language", "dirichlet-both"]
 Method = Literal["prompt-tuning", "p-tuning", "prefix-tuning", "lora", "head", "full"]
 Aggregation = Literal["fedavg", "fedprox", "fedavgm", "fedadam", "fedmedian", "krum", "fedavg-distance"]
@@ -56,6 +56,7 @@ class Data(Group, frozen=True):
     draw: Literal["natural", "balanced"] = Field("natural", description="How a budget is drawn: by class in turn?")
     train_size: Whole | None = Field(None, description="Training examples a language at most, by class in turn.")
     dev_size: Whole | None = Field(None, description="Dev examples a language at most, drawn at random.")
+    test_size: Whole | None = Field(None, description="Test examples a language at most, drawn at random.")
     partition: Scheme = Field("language", description="Who holds what.")
     clients: Whole | None = Field(None, description="Number of clients; default: one a language.")
     alpha: Real | None = Field(None, description="Dirichlet concentration, for the Dirichlet partitions.")

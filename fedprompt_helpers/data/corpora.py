@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,6 +17,7 @@ class Corpus(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: str  # the task's name
+    kind: Literal["text", "tokens", "span"] = "text"  # what a row is, see ``kinds``
     title: str  # the corpus with its authors
     about: str  # one line for a list of tasks
     columns: dict[str, str]  # columns of a file: the name here, and the name in the file's header
@@ -33,7 +34,9 @@ class Corpus(BaseModel):
     dev: str = "validation"  # name of the dev split there
     hub_columns: dict[str, str] = {}  # like `columns`, on the hub
     rows: dict[str, tuple[int, ...]] = {}  # for each published language the rows of `reads`; () if not known
-    parallel: int = 0  # rows of one number translate one another in every language; so many in a row share a premise
+    # Rows of one number translate one another in every language; so many share a premise, or contexts an article.
+    parallel: int = 0
+    shares: tuple[float, float] = (0.8, 0.1)  # of train and dev, where one file is split into three parts
     header: bool = True  # whether a file's first row names its columns, in any order; else they are `columns`, in order
     quoted: bool = True  # whether a field may stand in double quotes, with tabs, line breaks and doubled quotes inside
 

@@ -8,9 +8,11 @@ from itertools import cycle, zip_longest
 
 import xxhash
 
+from ..checks import OWN
 from ..config import RunConfig
 from ..errors import FedPromptError
 from .corpora import SPLITS, Corpus
+from .kinds import parts as labels_in
 from .tables import Columns, take, text_keys
 
 FEW = 50  # test examples of own data
@@ -46,24 +48,28 @@ def drawn(
         for split, columns in splits.items():
             cells = zip(*(columns[name] for name in corpus.fields[field]), strict=True)
             splits[split] = {"text": [" ".join(filter(None, row)) for row in cells], "label": columns["label"]}
-    seen = {*splits["train"]["label"], *splits["dev"]["label"]}
+    rows = splits["test"]["label"] if only_tested else splits["train"]["label"] + splits["dev"]["label"]
+    seen = {label for row in rows for label in labels_in(corpus.kind, row)}
     if only_tested:
-        notes, seen = [*notes, "only tested"], set(splits["test"]["label"])
+        notes = [*notes, "only tested"]
         splits |= dict.fromkeys(("train", "dev"), take(splits["test"], []))
     else:
-        notes += [*remarks(splits, labels), *choose(corpus, config, language, splits, budgets.get(language))]
-    if corpus.task == "own" and (tested := len(splits["test"]["label"])) < FEW:
+        notes += [*remarks(splits, labels, corpus.kind), *choose(corpus, config, language, splits, budgets.get(language))]
+    if data.test_size and data.test_size < (size := len(splits["test"]["label"])):
+        at = rng(config.seed, corpus.task, language, "test").sample(range(size), data.test_size)
+        splits["test"] = take(splits["test"], sorted(at))
+    if corpus.task in OWN and (tested := len(splits["test"]["label"])) < FEW:
         notes.append(f"each of {tested} test examples is {100 / tested:.0f} points; compare nothing on so few")
     return splits, tuple(label for label in labels if label in seen), notes
 
 
-def remarks(splits: dict[str, Columns], labels: Sequence[str]) -> list[str]:
+def remarks(splits: dict[str, Columns], labels: Sequence[str], kind: str = "text") -> list[str]:
     """Say what a user should know about one language: sizes, missing labels, empty and repeated texts."""
     sizes = {split: len(splits[split]["label"]) for split in SPLITS}
     texts = {split: text_keys(splits[split]) for split in SPLITS}
     notes = [f"{sizes['train']:,} training, {sizes['dev']:,} dev and {sizes['test']:,} test examples"]
-    present = set(splits["train"]["label"])
-    absent = [label for label in labels if label not in present]
+    present = {label for row in splits["train"]["label"] for label in labels_in(kind, row)}
+    absent = [label for label in labels if label not in present] if kind != "span" else []
     if len(present) == 1:
         notes.append(f"one class only: every training example is {present.pop()!r}")
     elif absent:
@@ -84,14 +90,17 @@ def complete(corpus: Corpus, language: str, splits: dict[str, Columns], seed: in
     """
     if not (missing := [split for split in SPLITS if split not in splits]):
         return []
-    own = corpus.task == "own"
+    own = corpus.task in OWN
     source = "train" if "train" in splits and (own or "dev" not in splits) else "dev"
     columns, size = splits[source], len(splits[source]["label"])
     targets = [split for split in SPLITS if split == source or split in missing]
     sizes, why = (size - max(1, round(DEV_SHARE * size)),), f"for there is no {missing[0]} file"
     if len(targets) == 3:
-        sizes, why = (round(0.8 * size), round(0.1 * size)), "80/10/10%, for there is no test split"
-    if len(targets) == 3 and not own:
+        first, second = corpus.shares
+        sizes, why = (round(first * size), round(second * size)), "80/10/10%, for there is no test split"
+    if len(targets) == 3 and corpus.kind == "span" and not own:
+        why = f"by article over all languages at once, {first:.0%} train and {second:.0%} dev"
+    elif len(targets) == 3 and not own:
         rule = "8,000/1,000/rest" + " of 10,000; here 80/10/10%" * (size < WELLER_ROWS)
         sizes = sizes if size < WELLER_ROWS else WELLER
         why = f"as Weller et al. (2022) do ({rule}), for English alone has a training file"
@@ -99,9 +108,14 @@ def complete(corpus: Corpus, language: str, splits: dict[str, Columns], seed: in
         columns, ["text"] if "text_pair" in columns else sorted({*columns} - {"label"})
     )
     numbers = rng(seed, corpus.task, language, "split")
-    if corpus.parallel:
+    labels = columns["label"] if corpus.kind == "text" else [""] * size
+    if corpus.kind == "span":  # questions about one context stay together, or those about one article
+        order = {context: i for i, context in enumerate(dict.fromkeys(columns["text_pair"]))}
+        keys = [order[context] // max(1, corpus.parallel) for context in columns["text_pair"]]
+        numbers = rng(seed, corpus.task, "split") if corpus.parallel else numbers
+    elif corpus.parallel:
         keys, numbers = [row // corpus.parallel for row in range(size)], rng(seed, corpus.task, "split")
-    for split, rows in zip(targets, deal(language, keys, columns["label"], sizes, numbers), strict=True):
+    for split, rows in zip(targets, deal(language, keys, labels, sizes, numbers), strict=True):
         splits[split] = take(columns, rows)
     shares = ", ".join(f"{len(splits[split]['label']):,} {split}" for split in targets)
     return [f"the {size:,} rows of the {source} file are split, {why}: {shares}, by seed and label"]
@@ -165,9 +179,9 @@ def choose(
             raise FedPromptError(f"{what}; lower label_budget or dev_share")
     if len(order) < budget:
         what = f"{language}: a label budget of {label_budget} is asked for, but {len(order)} can be drawn"
-        balanced = _is_excerpt(corpus, language, train["label"])
+        balanced = corpus.kind == "text" and _is_excerpt(corpus, language, train["label"])
         why = " with the corpus's own class shares from this class-balanced excerpt" if balanced else ""
-        step = "add training rows" if corpus.task == "own" else "name a folder with the whole training file"
+        step = "add training rows" if corpus.task in OWN else "name a folder with the whole training file"
         raise FedPromptError(f"{what}{why}; lower label_budget (--label-budget) or leave it out, or {step}")
     order = order[:budget]
     if corpus.parallel:
@@ -191,6 +205,8 @@ def _order(corpus: Corpus, config: RunConfig, language: str, train: Columns, dev
     Those splits are stratified: where the whole training file is there, its shares and dev's differ by 0.01 at most.
     """
     labels, places = train["label"], defaultdict(list)
+    if corpus.kind != "text":
+        return list(range(len(labels)))
     for i, label in enumerate(labels):
         places[label].append(i)
     if dev is None or config.data.draw == "balanced":

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checks import OWN
 from ..config import Data, RunConfig
 from ..errors import FedPromptError
-from . import own
+from . import kinds, own
 from .corpora import Corpus, corpus_of
 from .readers import values_of
 from .tables import COLUMNS, Asked, Columns, Table, asked_of, rows
 
 DATA_VARIABLE = "FEDPROMPT_DATA"
-OWN = "own"  # the task of your own data
 MOST_LABELS = 10_000  # more than this are texts taken for labels, and are refused before memory is asked for
 
 
@@ -29,7 +29,7 @@ def find_folder(corpus: Corpus, data_dir: str | Path | None) -> Path | None:
     if corpus.packaged:
         return Path(__file__).parent / corpus.folder
     given, name = data_dir or os.environ.get(DATA_VARIABLE), "data_dir" if data_dir else DATA_VARIABLE
-    if not given and corpus.task == OWN:
+    if not given and corpus.task in OWN:
         way = f"name it by --data-dir (data_dir) or {DATA_VARIABLE}, with a folder or a table for each language"
         raise FedPromptError(f"task {corpus.task!r} reads tables of yours; {way}")
     if not given:
@@ -38,10 +38,10 @@ def find_folder(corpus: Corpus, data_dir: str | Path | None) -> Path | None:
     if not root.exists():
         raise FedPromptError(f"{name} is {str(given)!r}, where nothing is; name the folder that has the files")
     for folder in (root / corpus.folder, root):
-        if folder.is_dir() if corpus.task == OWN else _languages_in(corpus, folder):
+        if folder.is_dir() if corpus.task in OWN else _languages_in(corpus, folder):
             return folder
-    if corpus.task == OWN or not data_dir:
-        return root if corpus.task == OWN else None
+    if corpus.task in OWN or not data_dir:
+        return root if corpus.task in OWN else None
     expected = corpus.file.format(language="LANGUAGE", split=corpus.reads[-1])
     expected = f"expected {expected} or {corpus.folder}/{expected}"
     raise FedPromptError(f"no file of task {corpus.task!r} in {name} {str(given)!r}; {expected}")
@@ -63,32 +63,36 @@ def available_languages(name: str, data_dir: str | Path | None = None, **named: 
     """
     corpus = corpus_of(name)
     folder = find_folder(corpus, data_dir)
-    if corpus.task == OWN and folder:
-        return own.languages(folder, asked_of(Data(**named)))
+    if corpus.task in OWN and folder:
+        return own.languages(folder, asked_of(Data(task=name, **named)))
     return tuple(corpus.rows) if folder is None or corpus.packaged else _languages_in(corpus, folder)
 
 
 def local(corpus: Corpus, folder: Path, config: RunConfig, languages: Sequence[str]) -> tuple[own.Tables, own.Notes]:
     """Read the files of some languages, of those that are only tested the test split alone if there is one."""
-    if corpus.task == OWN:
+    if corpus.task in OWN:
         return own.of(folder, asked_of(config.data), languages, config.data.unseen)
     return {language: _read(corpus, folder, language, language in config.data.unseen) for language in languages}, {}
 
 
 def own_labels(config: RunConfig, languages: Sequence[str]) -> tuple[str, ...]:
     """Return the labels of the training tables of some languages, sorted: what one client knows of own data."""
-    folder = find_folder(corpus_of(OWN), config.data.data_dir) or Path()
-    return labels_of(own.of(folder, asked_of(config.data), languages, ())[0], (), None)
+    corpus = corpus_of(config.data.task)
+    folder = find_folder(corpus, config.data.data_dir) or Path()
+    return labels_of(own.of(folder, asked_of(config.data), languages, ())[0], (), None, corpus.kind)
 
 
-def labels_of(files: own.Tables, unseen: Sequence[str], given: Sequence[str] | None) -> tuple[str, ...]:
+def labels_of(
+    files: own.Tables, unseen: Sequence[str], given: Sequence[str] | None, kind: str = "text"
+) -> tuple[str, ...]:
     """Return the labels given, or those of all training files, sorted, if all files have the same columns."""
     pairs = {"text_pair" in table.columns: table.where for tables in files.values() for table in tables.values()}
     if len(pairs) > 1:
         what = f"{pairs[True]} has a column 'text_pair', {pairs[False]} has none"
         raise FedPromptError(f"{what}; give it to all files or none")
     used = [tables for language, tables in files.items() if language not in unseen]
-    seen = {label for tables in used for label in tables["train" if "train" in tables else "dev"].columns["label"]}
+    rows = {row for tables in used for row in tables["train" if "train" in tables else "dev"].columns["label"]}
+    seen = {label for row in rows for label in kinds.parts(kind, row)}
     labels = tuple(sorted(seen) if given is None else dict.fromkeys(given))
     if len(labels) > MOST_LABELS:
         found = f"{len(labels):,} different labels, such as {labels[0][:40]!r}"
@@ -101,7 +105,7 @@ def _read(corpus: Corpus, folder: Path, language: str, only_tested: bool) -> dic
     columns = {name: column.format(language=language) for name, column in corpus.columns.items()}
     header, may_be_empty = () if corpus.header else tuple(columns.values()), tuple(columns) if corpus.fields else ()
     quotes, unread = "always" if corpus.quoted else "never", dict.fromkeys(COLUMNS, "")
-    asked = Asked(unread | columns, {}, quotes, header, may_be_empty)
+    asked = Asked(unread | columns, {}, quotes, header, may_be_empty, corpus.kind, False)
     tables = {}
     for split in ("test",) if only_tested and "test" in corpus.reads else corpus.reads:
         path = folder / corpus.file.format(language=language, split=split)
@@ -132,9 +136,11 @@ def download(corpus: Corpus, language: str) -> dict[str, Columns]:
         name = corpus.dev.format(language=language) if split == "dev" else split
         rows = data.get(name, Dataset.from_dict({}))
         columns = {ours: values_of(rows, x) for ours, x in corpus.hub_columns.items() if x in rows.column_names}
-        splits[split] = {ours: [(value or "").strip() for value in values] for ours, values in columns.items()}
+        names = getattr(getattr(rows.features.get(corpus.hub_columns["label"]), "feature", None), "names", None)
+        whole = columns.keys() == corpus.hub_columns.keys()
+        splits[split] = kinds.from_hub(corpus.kind if whole else "text", columns, names or corpus.labels)
         size = corpus.rows[language][number] if corpus.rows[language] else len(rows)
-        odd = sorted({*splits[split].get("label", ())} - {*corpus.labels})
+        odd = sorted({x for row in splits[split].get("label", ()) for x in kinds.parts(corpus.kind, row)} - {*corpus.labels})
         if len(rows) != size or columns.keys() != corpus.hub_columns.keys() or odd:
             found = (
                 f"found {len(rows):,} rows of {', '.join(rows.column_names) or 'nothing'}, labels {odd[:3] or 'known'}"

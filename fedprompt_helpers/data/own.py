@@ -14,6 +14,8 @@ from .corpora import SPLITS
 from .readers import Row, is_table
 from .tables import Asked, Table, has, rows, split_of, text_keys
 
+# What the files of other kinds than tables are called.
+FORMS = {"tokens": (".conll", ".bio", ".tsv", ".txt"), "span": (".json",)}
 KNOWN = ".tsv, .csv, .txt, .jsonl, .json, or what datasets saved"
 Tables = dict[str, dict[str, Table]]  # by language and split
 Notes = dict[str, list[str]]  # by language
@@ -29,7 +31,7 @@ class Source(NamedTuple):
 
 def sources(root: Path, asked: Asked) -> tuple[list[Source], list[str]]:
     """Find the tables under a path, and say which files are not read."""
-    if is_table(root):
+    if is_table(root) or (root.is_file() and asked.kind in FORMS):
         return [Source(root, None, None)], []
     if root.is_file():
         raise FedPromptError(f"{str(root)!r} is no table that is known; expected {KNOWN}: save a spreadsheet as CSV")
@@ -49,7 +51,7 @@ def sources(root: Path, asked: Asked) -> tuple[list[Source], list[str]]:
     names = [path.relative_to(root).as_posix().encode(errors="backslashreplace").decode() for path in unread]
     said = [f"not read: {', '.join(names[:10])}" + f" and {len(names) - 10} more" * (len(names) > 10)] if names else []
     if not found:
-        forms = f"{KNOWN}, such as LANGUAGE/train.tsv, LANGUAGE.csv, or train.jsonl with a column of languages"
+        forms = f"{', '.join(FORMS.get(asked.kind, ())) or KNOWN}, such as LANGUAGE/train.tsv, LANGUAGE.csv, or train.jsonl with a column of languages"
         raise FedPromptError("; ".join([f"no table in {str(root)!r}", f"expected {forms}", *said]))
     return found, said
 
@@ -63,6 +65,9 @@ def _inside(folder: Path) -> list[Path]:
 
 def _is_one(path: Path, asked: Asked) -> bool:
     """Whether a path is a table of examples: a hidden file is none, nor a note or settings without their columns."""
+    if forms := FORMS.get(asked.kind):
+        named = path.suffix.lower() != ".txt" or split_of(path.stem, asked)
+        return path.name[0] not in "._" and path.is_file() and path.suffix.lower() in forms and bool(named)
     loose = path.suffix.lower() in (".txt", ".json") and not split_of(path.stem, asked)
     return path.name[0] not in "._" and is_table(path) and (not loose or has(path, asked, "text", "label"))
 

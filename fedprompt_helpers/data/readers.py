@@ -5,7 +5,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -32,6 +32,9 @@ class Row(NamedTuple):
         return FedPromptError(f"{self.table}, {self.place}: {problem}")
 
 
+Reader = Callable[[str, str], Iterator[Row]]  # of a file that is no table: its name in messages, and its text
+
+
 def is_saved(path: Path) -> bool:
     """Whether a path is a folder that ``datasets`` saved."""
     return path.is_dir() and any((path / name).is_file() for name in SAVED)
@@ -43,13 +46,14 @@ def is_table(path: Path) -> bool:
 
 
 def opened(
-    path: Path, where: str, quotes: str, header: Sequence[str], remarks: list[str], text: str | None = None
+    path: Path, where: str, quotes: str, header: Sequence[str], remarks: list[str], text: str | None = None,
+    read: Reader | None = None,
 ) -> tuple[Row, Iterator[Row]]:
     """Open a table, called `where` in messages: return its header, whose cells count each name, and its rows.
 
     `quotes` says whether quotation marks enclose fields: ``"always"``, ``"never"``, or ``"auto"``, as ``dialect``
     finds; what it finds is added to `remarks`. `header` has the names where the first row does not, and `text` the head
-    of the file where nothing else is to be read.
+    of the file where nothing else is to be read. `read` reads what is no table.
     """
     try:
         if is_saved(path):
@@ -64,8 +68,8 @@ def opened(
         raise FedPromptError(f"{where}, line {line}: {what}") from error
     if not text.strip():
         raise FedPromptError(f"{where}: the file is empty; expected names of columns and rows, at least one example")
-    if path.suffix.lower() in LINES:
-        objects = list(_objects(where, text))
+    if read or path.suffix.lower() in LINES:
+        objects = list((read or _objects)(where, text))
         return Row(where, "row 1", "", {name: 1 for row in objects for name in row.cells}), iter(objects)
     mark, quoted = dialect(path, text, quotes, remarks)
     given = _records(where, text, mark, quoted)

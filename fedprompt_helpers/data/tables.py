@@ -11,6 +11,8 @@ from ..checks import COLUMNS as CALLED
 from ..checks import SPLITS, named
 from ..config import Data
 from ..errors import FedPromptError, check_choice
+from .corpora import corpus_of
+from .kinds import parts, reader
 from .readers import Row, opened
 
 # Names of columns and splits that are known without being told, in lower case; the first is the name here.
@@ -35,6 +37,8 @@ class Asked(NamedTuple):
     quotes: str = "auto"  # or "always", "never"
     header: tuple[str, ...] = ()  # the names of columns, where the first row is an example
     may_be_empty: tuple[str, ...] = ()
+    kind: str = "text"
+    strict: bool = True
 
 
 class Table(NamedTuple):
@@ -50,11 +54,11 @@ class Table(NamedTuple):
             self.columns.setdefault(name, []).append(value)
         self.places.append(row.place)
 
-    def check_labels(self, labels: Sequence[str]) -> None:
+    def check_labels(self, labels: Sequence[str], kind: str = "text") -> None:
         """Raise FedPromptError at the first label that is not one of `labels`."""
         known = set(labels)
-        for place, label in zip(self.places, self.columns["label"], strict=True):
-            if label not in known:
+        for place, row in zip(self.places, self.columns["label"], strict=True):
+            for label in [label for label in parts(kind, row) if label not in known]:
                 what = f"unknown label {label!r}; expected one of {', '.join(labels)}"
                 raise FedPromptError(f"{self.where}, {place}: {what}")
 
@@ -62,7 +66,7 @@ class Table(NamedTuple):
 def asked_of(data: Data) -> Asked:
     """Read what a configuration says of own data."""
     columns, splits = named("columns", data.columns, CALLED), named("split_names", data.split_names, SPLITS)
-    return Asked(columns, splits, data.quotes)
+    return Asked(columns, splits, data.quotes, kind=corpus_of(data.task).kind)
 
 
 def take(columns: Columns, rows: Sequence[int]) -> Columns:
@@ -89,6 +93,8 @@ def split_of(name: str, asked: Asked) -> str | None:
 
 def has(path: Path, asked: Asked, *ours: str) -> bool:
     """Whether a table has columns that may be what is called so here; of a file's rows none is read, but of a list."""
+    if asked.kind != "text":
+        return False
     with suppress(FedPromptError, OSError, ValueError, StopIteration), ExitStack() as stack:
         lines = stack.enter_context(path.open("rb")) if path.is_file() else [b"["]
         head = next(filter(bytes.strip, lines)).decode("utf-8-sig")
@@ -119,7 +125,8 @@ def rows(path: Path, where: str, asked: Asked, remarks: list[str]) -> Iterator[R
     FedPromptError
         Naming `where`, row and line, what was found and what was expected.
     """
-    head, given = opened(path, where, asked.quotes, asked.header, remarks)
+    read = reader(asked.kind, strict=asked.strict)
+    head, given = opened(path, where, asked.quotes, asked.header, remarks, read=read)
     known, rewritten, unread, row = _roles(head, asked, remarks), {}, {}, None
     for row in given:
         if row.part and not split_of(row.part, asked):

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Task:
     """What a client trains and is tested on: for each language the splits ``train``, ``dev`` and ``test``.
 
-    Their columns are ``text`` (string) and ``label`` (`datasets.ClassLabel`), for sentence pairs also ``text_pair``.
+    Their columns are ``text`` (string) and ``label`` (`datasets.ClassLabel`), for sentence pairs also ``text_pair``; of
+    other kinds than ``"text"`` the label is a string, see ``data.kinds``.
     Training examples come in drawn order, so the first n of them are what ``train_size=n`` gives.
     """
 
@@ -37,6 +38,7 @@ class Task:
     label_sets: dict[str, tuple[str, ...]] = field(default_factory=dict)  # the labels that each language's files have
     sources: dict[str, str] = field(default_factory=dict)  # for each language a digest of all its rows, drawn or not
     notes: tuple[str, ...] = ()  # what a user should know about the data
+    kind: str = "text"
 
 
 def task_labels(name: str) -> tuple[str, ...] | None:
@@ -60,6 +62,13 @@ def check_languages(config: RunConfig, languages: Sequence[str] = ()) -> None:
         raise FedPromptError(f"{what}; leave it out, or take one of the tasks {having}")
     if data.text_field is not None:
         check_choice("text_field", data.text_field, fields)
+    if (kind := corpus_of(data.task).kind) != "text":
+        chosen = (config.model.pooling, config.model.head_start, data.draw, data.partition.rpartition("-")[2])
+        wrong = {"mean": "pooling", "prototypes": "head_start", "ridge": "head_start", "balanced": "draw"}
+        wrong |= {"label": "partition", "both": "partition"}
+        for value in (value for value in chosen if value in wrong):
+            what = f"{wrong[value]} asks for {value!r}, but task {data.task!r} has no class for a whole text ({kind})"
+            raise FedPromptError(f"{what}; leave {wrong[value]} out")
     named = {"columns": data.columns, "split_names": data.split_names, "quotes": data.quotes}
     available = available_languages(data.task, data.data_dir, **named)
     for language in languages or data.languages + data.unseen:
@@ -121,22 +130,24 @@ def load(config: RunConfig, languages: Sequence[str] = (), labels: Sequence[str]
     corpus = CORPORA[data.task]
     folder, field = find_folder(corpus, data.data_dir), data.text_field or next(iter(corpus.fields), None)
     files, said = local(corpus, folder, config, chosen) if folder else ({}, {})
-    known = corpus.labels or labels_of(files, data.unseen, labels)
+    known = corpus.labels or labels_of(files, data.unseen, labels, corpus.kind)
     if labels is not None and set(labels) != set(known):
         raise FedPromptError(f"labels are given, but task {data.task!r} has others of its own; leave them out")
     for table in [table for tables in files.values() for table in tables.values()]:
-        table.check_labels(known)
+        table.check_labels(known, corpus.kind)
     source = "this package" if corpus.packaged else "local files" if folder else f"the hub, {corpus.hub}"
     source = f"{corpus.title}, from {source}{f'; text: {field}' if field else ''}"
-    task = Task(data.task, chosen, known, {}, notes=(source, *(() if corpus.labels else odd_labels(known))))
+    task = Task(data.task, chosen, known, {}, notes=(source, *(() if corpus.labels else odd_labels(known))), kind=corpus.kind)
     for language in chosen:  # one by one, to save memory
         tables = files.pop(language, {}).items()
         splits = {split: table.columns for split, table in tables} if folder else download(corpus, language)
         task.sources[language] = digest(language, splits)
         splits, task.label_sets[language], notes = drawn(corpus, config, language, splits, known)
         task.notes += tuple(f"{language}: {note}" for note in [*said.get(language, ()), *notes])
-        kinds = Features({name: Value("string") for name in splits["test"]} | {"label": ClassLabel(names=list(known))})
-        task.data[language] = DatasetDict({x: Dataset.from_dict(splits[x], features=kinds) for x in SPLITS})
+        features = Features({name: Value("string") for name in splits["test"]})
+        features |= {"label": ClassLabel(names=list(known))} if corpus.kind == "text" else {}
+        made = {x: Dataset.from_dict(splits[x], features=Features(features)) for x in SPLITS}
+        task.data[language] = DatasetDict(made)
     if labels is None:
         check_labels(known)
     return task

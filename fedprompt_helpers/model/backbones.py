@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from ..config import CHOICES
@@ -52,8 +57,9 @@ def compute_dtype(precision: str = "auto", method: str = "p-tuning", device: tor
 
 
 def load_backbone(
-    name: str = "pocket", *, num_labels: int, seed: int = 0, dtype: torch.dtype = torch.float32, pooling: str = "first"
-) -> Backbone:
+    name: str = "pocket", *, num_labels: int, seed: int = 0, dtype: torch.dtype = torch.float32,
+    pooling: str = "first", kind: str = "text",
+) -> Backbone:  # fmt: skip
     """Load a pretrained encoder, frozen, with an untrained classification head; chapter 2 looks inside.
 
     Parameters
@@ -66,13 +72,16 @@ def load_backbone(
     pooling : str
         What the head reads: ``"first"``, the first position's vector, with the backbone's own head; ``"mean"``, the
         mean of the text's vectors, with one linear layer.
+    kind : str
+        ``"text"``, or ``"tokens"`` and ``"span"``, whose head is one linear layer on each position (chapter 14).
     """
     check_choice("pooling", pooling, CHOICES["pooling"])
     source = resolve(name, num_labels)
     with quiet_loading(name), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         options = {"num_labels": num_labels, "dtype": dtype, "attn_implementation": "eager"}
-        model = AutoModelForSequenceClassification.from_pretrained(source, **options)
+        made = AutoModelForSequenceClassification if kind == "text" else AutoModelForTokenClassification
+        model = made.from_pretrained(source, **options)
         tokenizer = load_tokenizer(name)
     model.base_model.requires_grad_(False)
     if pooling == "mean":

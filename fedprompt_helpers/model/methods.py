@@ -62,8 +62,9 @@ def prepare(
         raise MethodNotAvailable(model, method, f"it has no classification head called {' or '.join(HEADS)}")
     if isinstance(getattr(model, "classifier", None), MeanHead):
         model.classifier.virtual_tokens = virtual_tokens if method in ("prompt-tuning", "p-tuning") else 0
-        if method == "head":
-            remember(model)
+    tokens = type(model).__name__.endswith("ForTokenClassification")
+    if method == "head" and (tokens or isinstance(getattr(model, "classifier", None), MeanHead)):
+        remember(model, pooled=not tokens)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if method in ("head", "full"):
@@ -72,7 +73,8 @@ def prepare(
                 getattr(model, name).requires_grad_(True)
         else:
             config = _peft_config(model, method, virtual_tokens, STARTS[prompt_init], lora_rank)
-            config.task_type, config.modules_to_save = peft.TaskType.SEQ_CLS, [f".{name}" for name in heads]
+            config.task_type = peft.TaskType.TOKEN_CLS if tokens else peft.TaskType.SEQ_CLS
+            config.modules_to_save = [f".{name}" for name in heads]
             try:
                 prepared = peft.get_peft_model(model, config)
             except (ValueError, AttributeError) as error:
@@ -138,22 +140,28 @@ def _mean(output: BaseModelOutput, mask: torch.Tensor, head) -> BaseModelOutput:
     return BaseModelOutput(last_hidden_state=(vectors * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True))
 
 
-_KNOWN: dict[tuple, dict] = {}  # by backbone and data type: token ids to the mean of their vectors
+_KNOWN: dict[tuple, dict] = {}  # by backbone, data type and pooling: token ids to their vectors, or to the mean of these
+MOST_KNOWN = 8_000  # texts whose vectors are all kept: some 35 kB each
 
 
-def remember(model: torch.nn.Module) -> None:
+def remember(model: torch.nn.Module, *, pooled: bool) -> None:
     """Let an encoder that nothing before the head changes compute each text once in a process, not once an epoch."""
     encoder = model.base_model
-    compute, known = encoder.forward, _KNOWN.setdefault((model.config.name_or_path, model.dtype), {})
+    compute, known = encoder.forward, _KNOWN.setdefault((model.config.name_or_path, model.dtype, pooled), {})
 
     def look_up(input_ids: torch.Tensor, attention_mask: torch.Tensor, **named) -> BaseModelOutput:
         texts = [tuple(row[kept.bool()].tolist()) for row, kept in zip(input_ids, attention_mask, strict=True)]
+        if not pooled and len(known) > MOST_KNOWN:
+            known.clear()
         new = [i for i, text in enumerate(texts) if text not in known]
         if new:
             with torch.no_grad():
                 mask = attention_mask[new]
-                found = _mean(compute(input_ids[new], attention_mask=mask, **named), mask, model.classifier)
-            known.update(zip((texts[i] for i in new), found.last_hidden_state.cpu(), strict=True))
-        return BaseModelOutput(last_hidden_state=torch.stack([known[text] for text in texts]).to(input_ids.device))
+                found = compute(input_ids[new], attention_mask=mask, **named)
+                found = (_mean(found, mask, model.classifier) if pooled else found).last_hidden_state.cpu()
+            kept = found if pooled else [row[: len(texts[i])].clone() for i, row in zip(new, found, strict=True)]
+            known.update(zip((texts[i] for i in new), kept, strict=True))
+        rows = torch.nn.utils.rnn.pad_sequence([known[text] for text in texts], batch_first=True)
+        return BaseModelOutput(last_hidden_state=rows.to(input_ids.device))
 
     encoder.forward = look_up

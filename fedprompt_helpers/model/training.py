@@ -2,26 +2,19 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from sklearn.metrics import f1_score
 
 from ..config import CHOICES
 from ..errors import FedPromptError, check_choice
-
-
-class Encoded(NamedTuple):
-    """A split, tokenised once: a list of token id lists (no padding), and labels of shape ``(examples,)``, int64."""
-
-    token_ids: list[list[int]]
-    labels: np.ndarray
+from .kinds import Encoded, encode_kind, join, kind_loss, output_of, scores_of, targets_in, targets_of
 
 
 class Scores(NamedTuple):
-    """What an evaluation measures; loss is the mean cross-entropy in nats."""
+    """What an evaluation measures, see ``kinds.scores_of``; loss is the mean cross-entropy in nats."""
 
     loss: float
     accuracy: float
@@ -45,19 +38,13 @@ def set_arrays(model: torch.nn.Module, arrays: dict[str, np.ndarray]) -> None:
             parameter.copy_(torch.from_numpy(np.asarray(arrays[name])))
 
 
-def encode(split, tokenizer, *, max_length: int = 64) -> Encoded:
+def encode(split, tokenizer, *, max_length: int = 64, kind: str = "text", labels: Sequence[str] = ()) -> Encoded:
     """Tokenise a split once, cutting texts (or pairs) to `max_length` tokens; chapter 2 does it batch by batch.
 
-    `split` is a ``datasets.Dataset`` of columns ``text``, ``label`` and, for pairs of sentences, ``text_pair``.
+    `split` is a ``datasets.Dataset`` of columns ``text``, ``label`` and, for pairs of sentences, ``text_pair``. Of the
+    other kinds of task (chapter 14), ``"tokens"`` needs the tags as `labels`, and contexts of ``"span"`` become windows.
     """
-    texts = [list(split[name]) for name in ("text", "text_pair") if name in split.column_names]
-    token_ids = tokenizer(*texts, truncation=True, max_length=max_length)["input_ids"] if texts[0] else []
-    return Encoded(token_ids, np.asarray(split["label"], dtype=np.int64))
-
-
-def join(parts: list[Encoded]) -> Encoded:
-    """Put several tokenised splits together, in order."""
-    return Encoded([ids for part in parts for ids in part.token_ids], np.concatenate([part.labels for part in parts]))
+    return encode_kind(kind, split, tokenizer, max_length, labels)
 
 
 def batches(
@@ -79,18 +66,22 @@ def batches(
         mask = np.arange(lengths[chunk].max()) < lengths[chunk, None]
         input_ids = np.full(mask.shape, pad, dtype=np.int64)
         input_ids[mask] = np.concatenate([data.token_ids[i] for i in chunk])  # row by row
-        batch = {"input_ids": input_ids, "attention_mask": mask.astype(np.int64), "labels": data.labels[chunk]}
+        batch = {"input_ids": input_ids, "attention_mask": mask.astype(np.int64)}
+        batch["labels"] = targets_of(data, chunk, mask.shape[1])
         yield {name: torch.from_numpy(values).to(model.device) for name, values in batch.items()}
 
 
 def evaluate(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> Scores:
     """Score a model on one split from ``encode``, by hand in chapter 2; an empty split is a FedPromptError."""
-    logits, loss = predict(model, data, batch_size=batch_size)
-    return score(logits.argmax(1), data.labels, loss)
+    found = scores_of(data, *predict(model, data, batch_size=batch_size))
+    return Scores(*(found[name] for name in Scores._fields))
 
 
-def predict(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> tuple[np.ndarray, float]:
-    """Return the logits of a split, float32 ``(examples, labels)`` in its order, and the mean cross-entropy in nats."""
+def predict(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> tuple[Any, float]:
+    """Return the logits of a split in its order, and the mean cross-entropy in nats.
+
+    Of texts they are float32 ``(examples, labels)``; else a list of float32 ``(padded tokens, labels)``.
+    """
     if not len(data.labels):
         raise FedPromptError("nothing to evaluate: the split is empty; give it at least one example")
     model.eval()
@@ -98,30 +89,27 @@ def predict(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> t
     with torch.inference_mode():
         for batch in batches(model, data, batch_size):
             labels = batch.pop("labels")
-            logits.append(model(**batch).logits.float())
-            loss += torch.nn.functional.cross_entropy(logits[-1], labels, reduction="sum").item()
-    found = torch.cat(logits).cpu().numpy()
-    ordered = np.empty_like(found)
-    ordered[longest_first(data)] = found
-    return ordered, loss / len(found)
-
-
-def score(guesses: np.ndarray, truth: np.ndarray, loss: float) -> Scores:
-    """Compare guessed labels with true ones, both int64 ``(examples,)``; macro-F1 is over the true classes."""
-    macro_f1 = f1_score(truth, guesses, labels=np.unique(truth), average="macro", zero_division=0)
-    return Scores(loss, float((truth == guesses).mean()), float(macro_f1), len(truth))
+            output = output_of(data.kind, model, batch).float()
+            logits.extend(output.cpu().numpy())
+            loss += kind_loss(data.kind, output, batch, labels, "sum").item()
+    back = np.argsort(longest_first(data))
+    ordered = [logits[i] for i in back]
+    return np.stack(ordered) if data.kind == "text" else ordered, loss / targets_in(data)
 
 
 def test_scores(model: torch.nn.Module, data: Encoded, own_labels: list[int]) -> dict:
-    """Score a test split as it is, and with the labels forbidden that the language does not have; give the guesses."""
+    """Score a test split as it is; of texts, also with labels forbidden that the language does not have, and guesses."""
     logits, loss = predict(model, data)
+    scores = scores_of(data, logits, loss)
+    if data.kind != "text":
+        return scores
     allowed = np.full(logits.shape[1], -np.inf, np.float32)
     allowed[own_labels] = 0
     guesses, own = logits.argmax(1), (logits + allowed).argmax(1)
-    restricted = score(own, data.labels, loss)
-    scores = {"own_accuracy": restricted.accuracy, "own_macro_f1": restricted.macro_f1}
+    restricted = scores_of(data, logits + allowed, loss)
+    scores |= {"own_accuracy": restricted["accuracy"], "own_macro_f1": restricted["macro_f1"]}
     lists = {"truth": data.labels.tolist(), "guesses": guesses.tolist(), "own_guesses": own.tolist()}
-    return score(guesses, data.labels, loss)._asdict() | scores | lists
+    return scores | lists
 
 
 def longest_first(data: Encoded) -> np.ndarray:
@@ -177,8 +165,9 @@ def train(
     for epoch in range(1, epochs + 1):
         began, total = time.perf_counter(), 0.0
         for batch in batches(model, data, batch_size, rng):
-            loss = model(**batch).loss
-            total += loss.item() * len(batch["labels"])
+            labels = batch.pop("labels")
+            loss = kind_loss(data.kind, output_of(data.kind, model, batch), batch, labels, "mean")
+            total += loss.item() * len(labels)
             for parameter, origin in zip(trained, start, strict=False):
                 loss = loss + proximal_mu / 2 * (parameter - origin).square().sum()
             optimizer.zero_grad(set_to_none=True)
