@@ -16,11 +16,11 @@ from safetensors.numpy import load_file, save_file
 from .cards import card
 from .clients import Frozen, model
 from .config import RunConfig
+from .data.corpora import corpus_of
 from .errors import FedPromptError, check_choice
 from .federation.state import Outcome
 from .files import read_json
 from .model.counting import backbone_digest
-from .data.corpora import corpus_of
 from .model.kinds import said, unlabelled
 from .model.training import encode, predict, set_arrays
 from .texts import as_texts
@@ -176,8 +176,8 @@ def classify(
 ) -> list[Guess]:  # fmt: skip
     """Say what label each text has, and how probable the model holds it to be (chapter 2).
 
-    Of named entities that is a tag for each of the words, which have spaces between, and the mean of their
-    probabilities; of questions, whose `others` are the contexts, the answer and the probability of its ends (chapter 14).
+    Of named entities that is a tag for each of the words, which have spaces between, and their mean probability; of
+    questions, whose `others` are the contexts, the answer and the probability of its ends (chapter 14).
 
     Parameters
     ----------
@@ -203,9 +203,9 @@ def classify(
         return []
     tokenizer, length = adapter.frozen.tokenizer, adapter.frozen.length
     whole = tokenizer(*given, truncation=True, max_length=length + 1)["input_ids"]  # type: ignore
-    columns: dict = dict(zip(("text", "text_pair"), given, strict=False)) | {"label": unlabelled(adapter.kind, given[0])}
-    if adapter.kind == "tokens":
-        columns["text"] = [" ".join(text.split()) for text in given[0]]
+    columns: dict = dict(zip(("text", "text_pair"), given, strict=False))
+    columns["label"] = unlabelled(adapter.kind, given[0])
+    columns |= {"text": [" ".join(text.split()) for text in given[0]]} if adapter.kind == "tokens" else {}
     options = {"max_length": length, "kind": adapter.kind, "labels": adapter.labels}
     data = encode(Dataset.from_dict(columns), tokenizer, **options)
     set_arrays(adapter.frozen.model, adapter.arrays)  # a run of this process may have changed them

@@ -24,7 +24,10 @@ PAPER_LANGUAGES = {"masakhanews": ("eng", "fra", "hau", "swa", "yor")}
 LIMIT = 1_000_000  # of what is counted: larger numbers are mistakes, refused before memory is asked for
 Whole = Annotated[int, Field(ge=1, le=LIMIT)]
 Real = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Task = Literal["intents", "masakhanews", "xnli", "xglue-nc", "sib200", "afrisenti", "masakhaner2", "xquad", "own", "own-tokens", "own-span"]
+Task = Literal[
+    "intents", "masakhanews", "xnli", "xglue-nc", "sib200", "afrisenti", "masakhaner2", "xquad",
+    "own", "own-tokens", "own-span",
+]  # fmt: skip
 Scheme = Literal["language", "mapping", "iid", "dirichlet-label", "dirichlet-language", "dirichlet-both"]
 Method = Literal["prompt-tuning", "p-tuning", "prefix-tuning", "lora", "head", "full"]
 Aggregation = Literal["fedavg", "fedprox", "fedavgm", "fedadam", "fedmedian", "krum", "fedavg-distance"]

@@ -36,7 +36,6 @@ class Corpus(BaseModel):
     rows: dict[str, tuple[int, ...]] = {}  # for each published language the rows of `reads`; () if not known
     # Rows of one number translate one another in every language; so many share a premise, or contexts an article.
     parallel: int = 0
-    shares: tuple[float, float] = (0.8, 0.1)  # of train and dev, where one file is split into three parts
     header: bool = True  # whether a file's first row names its columns, in any order; else they are `columns`, in order
     quoted: bool = True  # whether a field may stand in double quotes, with tabs, line breaks and doubled quotes inside
 

@@ -54,7 +54,8 @@ def drawn(
         notes = [*notes, "only tested"]
         splits |= dict.fromkeys(("train", "dev"), take(splits["test"], []))
     else:
-        notes += [*remarks(splits, labels, corpus.kind), *choose(corpus, config, language, splits, budgets.get(language))]
+        notes += remarks(splits, labels, corpus.kind)
+        notes += choose(corpus, config, language, splits, budgets.get(language))
     if data.test_size and data.test_size < (size := len(splits["test"]["label"])):
         at = rng(config.seed, corpus.task, language, "test").sample(range(size), data.test_size)
         splits["test"] = take(splits["test"], sorted(at))
@@ -69,7 +70,7 @@ def remarks(splits: dict[str, Columns], labels: Sequence[str], kind: str = "text
     texts = {split: text_keys(splits[split]) for split in SPLITS}
     notes = [f"{sizes['train']:,} training, {sizes['dev']:,} dev and {sizes['test']:,} test examples"]
     present = {label for row in splits["train"]["label"] for label in labels_in(kind, row)}
-    absent = [label for label in labels if label not in present] if kind != "span" else []
+    absent = [label for label in labels if label not in present]
     if len(present) == 1:
         notes.append(f"one class only: every training example is {present.pop()!r}")
     elif absent:
@@ -96,10 +97,9 @@ def complete(corpus: Corpus, language: str, splits: dict[str, Columns], seed: in
     targets = [split for split in SPLITS if split == source or split in missing]
     sizes, why = (size - max(1, round(DEV_SHARE * size)),), f"for there is no {missing[0]} file"
     if len(targets) == 3:
-        first, second = corpus.shares
-        sizes, why = (round(first * size), round(second * size)), "80/10/10%, for there is no test split"
+        sizes, why = (round(0.8 * size), round(0.1 * size)), "80/10/10%, for there is no test split"
     if len(targets) == 3 and corpus.kind == "span" and not own:
-        why = f"by article over all languages at once, {first:.0%} train and {second:.0%} dev"
+        why = "80/10/10%, by article over all languages at once"
     elif len(targets) == 3 and not own:
         rule = "8,000/1,000/rest" + " of 10,000; here 80/10/10%" * (size < WELLER_ROWS)
         sizes = sizes if size < WELLER_ROWS else WELLER

@@ -1,8 +1,8 @@
-"""Kinds of task: a text has a label (``text``), each of its words has one (``tokens``), a question an answer (``span``).
+"""Kinds of task: a text has a label (``text``), each word has one (``tokens``), a question an answer (``span``).
 
-A row of every kind is the same few texts. Of ``tokens``, ``text`` is the words and ``label`` their BIO tags, with single
-spaces between. Of ``span``, ``text`` is the question, ``text_pair`` its context, and ``label`` says where in the context
-the answer stands, as in ``34:37``; several answers have a space between, and ``-`` is none.
+A row of every kind is the same few texts. Of ``tokens``, ``text`` is the words and ``label`` their BIO tags, with
+single spaces between. Of ``span``, ``text`` is the question, ``text_pair`` its context, and ``label`` says where in the
+context the answer stands, as in ``34:37``; several answers have a space between, and ``-`` is none.
 """
 
 import functools
@@ -11,18 +11,18 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from ..errors import FedPromptError
 from .readers import Reader, Row
 
-NONE, ENDS = "-", ("start", "end")  # no answer; what a head says of each token of a context
+NONE = "-"  # no answer
 SENTENCE = re.compile(r"(?<=[.!?。！？؟।])\s*")
 
 
 def parts(kind: str, label: str) -> list[str]:
     """Return the labels, of those that a head tells apart, that stand in one row."""
-    return [label] if kind == "text" else label.split() if kind == "tokens" else []
+    return [label] if kind == "text" else label.split() if kind == "tokens" else ["start", "end"]
 
 
 def places(label: str) -> list[tuple[int, int]]:
@@ -45,12 +45,10 @@ def conll(where: str, text: str, *, strict: bool) -> Iterator[Row]:
 
     Where it is not `strict`, as for published files, a tag without a word is passed over.
     """
-    words, tags, heading = [], [], False
+    words, tags = [], []
     for number, line in enumerate([*text.rstrip().split("\n"), ""], 1):
         cells, row = re.split("[ \t]+", line.strip()), Row(where, f"line {number}", "", {})
-        if cells[0] == "-DOCSTART-":
-            heading = True
-        elif cells != [""]:
+        if cells != [""]:
             if len(cells) < 2 and strict:
                 raise row.fault(f"found {line[:40]!r}; expected a word and its tag, with a space or a tab between")
             if not re.fullmatch(r"O|[BI]-\S+", cells[-1]):
@@ -61,10 +59,8 @@ def conll(where: str, text: str, *, strict: bool) -> Iterator[Row]:
             place = f"sentence that ends in line {number - 1}"
             yield row._replace(place=place, cells={"text": " ".join(words), "label": " ".join(tags)})
             words, tags = [], []
-        elif not heading:
-            raise row.fault("an empty sentence: nothing stands before this empty line; take one empty line out")
         else:
-            heading = False
+            raise row.fault("an empty sentence: nothing stands before this empty line; take one empty line out")
 
 
 def squad(where: str, text: str) -> Iterator[Row]:
@@ -91,18 +87,18 @@ def _question(question: str, context: str, given: Iterable[tuple[str, int]]) -> 
     """Make a row of a question, whose answers stand in its context just where they say; spaces around go."""
     before, where = len(context) - len(context.lstrip()), []
     if not question.strip() or not context.strip():
-        _refuse(f"an empty {'context' if question.strip() else 'question'}; write one, or leave the question out")
+        raise FedPromptError(
+            f"an empty {'context' if question.strip() else 'question'}; write one, or leave the question out"
+        )
     for answer, start in given:
         if not answer or start < 0 or context[start : start + len(answer)] != answer:
             found = f"where {context[max(start, 0) :][:40]!r} stands" if answer in context else "nor anywhere else"
-            _refuse(f"the answer {answer[:40]!r} is not in its context at {start}, {found}; mend answer_start or text")
+            raise FedPromptError(
+                f"the answer {answer[:40]!r} is not in its context at {start}, {found}; mend answer_start or text"
+            )
         shift = len(answer) - len(answer.lstrip()) + start - before
         where.append(f"{shift}:{shift + len(answer.strip())}")
     return {"text": question.strip(), "text_pair": context.strip(), "label": " ".join(where) or NONE}
-
-
-def _refuse(why: str) -> NoReturn:
-    raise FedPromptError(why)
 
 
 def from_hub(kind: str, columns: dict[str, list], names: Sequence[str]) -> dict[str, list[str]]:
@@ -120,7 +116,7 @@ def from_hub(kind: str, columns: dict[str, list], names: Sequence[str]) -> dict[
 
 
 def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """Return type, first word and end of each entity; an I- after another type, or after O, begins one, as in seqeval."""
+    """Return type, first word and end of each entity; as in seqeval, an I- after O or another type begins one."""
     found, before = [], "O"
     for i, tag in enumerate(tags):
         if tag[0] == "B" or (tag[0] == "I" and before[2:] != tag[2:]):
@@ -132,7 +128,7 @@ def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
 
 
 def entity_scores(truth: Sequence[Sequence[str]], guesses: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Score whole entities, by seqeval's rules: F1 over all, its mean over types, and of each type; a share of words."""
+    """Score whole entities, by seqeval's rules: F1 over all, its mean over types, of each type; and share of words."""
     counts: dict[str, Counter] = {"true": Counter(), "said": Counter(), "both": Counter()}
     for ours, theirs in zip(map(entities, truth), map(entities, guesses), strict=True):
         for name, found in (("true", ours), ("said", theirs), ("both", ours & theirs)):

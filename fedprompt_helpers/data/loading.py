@@ -140,7 +140,8 @@ def download(corpus: Corpus, language: str) -> dict[str, Columns]:
         whole = columns.keys() == corpus.hub_columns.keys()
         splits[split] = kinds.from_hub(corpus.kind if whole else "text", columns, names or corpus.labels)
         size = corpus.rows[language][number] if corpus.rows[language] else len(rows)
-        odd = sorted({x for row in splits[split].get("label", ()) for x in kinds.parts(corpus.kind, row)} - {*corpus.labels})
+        found = {x for row in splits[split].get("label", ()) for x in kinds.parts(corpus.kind, row)}
+        odd = sorted(found - {*corpus.labels})
         if len(rows) != size or columns.keys() != corpus.hub_columns.keys() or odd:
             found = (
                 f"found {len(rows):,} rows of {', '.join(rows.column_names) or 'nothing'}, labels {odd[:3] or 'known'}"

@@ -51,7 +51,8 @@ def sources(root: Path, asked: Asked) -> tuple[list[Source], list[str]]:
     names = [path.relative_to(root).as_posix().encode(errors="backslashreplace").decode() for path in unread]
     said = [f"not read: {', '.join(names[:10])}" + f" and {len(names) - 10} more" * (len(names) > 10)] if names else []
     if not found:
-        forms = f"{', '.join(FORMS.get(asked.kind, ())) or KNOWN}, such as LANGUAGE/train.tsv, LANGUAGE.csv, or train.jsonl with a column of languages"
+        forms = ", ".join(FORMS.get(asked.kind, (KNOWN,)))
+        forms = f"{forms}, such as LANGUAGE/train.tsv, LANGUAGE.csv, or train.jsonl with a column of languages"
         raise FedPromptError("; ".join([f"no table in {str(root)!r}", f"expected {forms}", *said]))
     return found, said
 

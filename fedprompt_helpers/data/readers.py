@@ -46,7 +46,12 @@ def is_table(path: Path) -> bool:
 
 
 def opened(
-    path: Path, where: str, quotes: str, header: Sequence[str], remarks: list[str], text: str | None = None,
+    path: Path,
+    where: str,
+    quotes: str,
+    header: Sequence[str],
+    remarks: list[str],
+    text: str | None = None,
     read: Reader | None = None,
 ) -> tuple[Row, Iterator[Row]]:
     """Open a table, called `where` in messages: return its header, whose cells count each name, and its rows.

@@ -137,7 +137,8 @@ def load(config: RunConfig, languages: Sequence[str] = (), labels: Sequence[str]
         table.check_labels(known, corpus.kind)
     source = "this package" if corpus.packaged else "local files" if folder else f"the hub, {corpus.hub}"
     source = f"{corpus.title}, from {source}{f'; text: {field}' if field else ''}"
-    task = Task(data.task, chosen, known, {}, notes=(source, *(() if corpus.labels else odd_labels(known))), kind=corpus.kind)
+    notes = (source, *(() if corpus.labels else odd_labels(known)))
+    task = Task(data.task, chosen, known, {}, notes=notes, kind=corpus.kind)
     for language in chosen:  # one by one, to save memory
         tables = files.pop(language, {}).items()
         splits = {split: table.columns for split, table in tables} if folder else download(corpus, language)
@@ -145,9 +146,8 @@ def load(config: RunConfig, languages: Sequence[str] = (), labels: Sequence[str]
         splits, task.label_sets[language], notes = drawn(corpus, config, language, splits, known)
         task.notes += tuple(f"{language}: {note}" for note in [*said.get(language, ()), *notes])
         features = Features({name: Value("string") for name in splits["test"]})
-        features |= {"label": ClassLabel(names=list(known))} if corpus.kind == "text" else {}
-        made = {x: Dataset.from_dict(splits[x], features=Features(features)) for x in SPLITS}
-        task.data[language] = DatasetDict(made)
+        features["label"] = ClassLabel(names=list(known)) if corpus.kind == "text" else Value("string")
+        task.data[language] = DatasetDict({x: Dataset.from_dict(splits[x], features=features) for x in SPLITS})
     if labels is None:
         check_labels(known)
     return task

@@ -6,12 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    PreTrainedTokenizerBase,
-)
+import transformers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from ..config import CHOICES
@@ -80,7 +76,7 @@ def load_backbone(
     with quiet_loading(name), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         options = {"num_labels": num_labels, "dtype": dtype, "attn_implementation": "eager"}
-        made = AutoModelForSequenceClassification if kind == "text" else AutoModelForTokenClassification
+        made = getattr(transformers, f"AutoModelFor{'Sequence' if kind == 'text' else 'Token'}Classification")
         model = made.from_pretrained(source, **options)
         tokenizer = load_tokenizer(name)
     model.base_model.requires_grad_(False)

@@ -17,8 +17,8 @@ LONGEST = 30  # tokens of an answer
 class Encoded(NamedTuple):
     """A split, tokenised once: a list of token id lists (no padding), and what is to be said of each.
 
-    Of texts, ``labels`` is int64 ``(examples,)``. Of tokens, one such array a sentence: a tag at the first piece of each
-    word, ``IGNORED`` elsewhere. Of spans, ``(windows, 2)``: the answer's first and last token, 0 where it is not inside.
+    Of texts, ``labels`` is int64 ``(examples,)``. Of tokens, one such array a sentence: a tag at the first piece of
+    each word, ``IGNORED`` elsewhere. Of spans, ``(windows, 2)``: the answer's first and last token, 0 if not inside.
     """
 
     token_ids: list[list[int]]
@@ -120,7 +120,7 @@ def output_of(kind: str, model: torch.nn.Module, batch: dict) -> torch.Tensor:
 
 def targets_in(data: Encoded) -> int:
     """Count what the mean loss is a mean over."""
-    return int(sum((x != IGNORED).sum() for x in data.labels) if data.kind == "tokens" else np.asarray(data.labels).size)
+    return sum(int((x != IGNORED).sum()) for x in data.labels) if data.kind == "tokens" else data.labels.size
 
 
 def guesses_of(data: Encoded, logits: Sequence[np.ndarray]) -> Sequence:
@@ -138,26 +138,19 @@ def guesses_of(data: Encoded, logits: Sequence[np.ndarray]) -> Sequence:
 
 
 def _best(data: Encoded, logits: Sequence[np.ndarray]) -> list[tuple[float, str, float]]:
-    """Return the best answer to each question over its windows, see ``best_span``."""
+    """Return of each question how much better its best answer is than none, in logits, that answer, its probability."""
     best: list[tuple[float, str, float]] = []
     for window, scores in zip(data.rows, logits, strict=True):
-        found = best_span(window, scores)
-        if window.first:
-            best.append(found)
-        best[-1] = max(best[-1], found, key=lambda each: each[0])
+        size = len(window.offsets)
+        inside, shares = np.array([x is not None for x in window.offsets]), log_softmax(scores[:size], axis=0)
+        allowed = inside[:, None] & inside & np.triu(np.tri(size, k=LONGEST - 1, dtype=bool))
+        sums = np.where(allowed, shares[:, 0, None] + shares[None, :, 1], -np.inf)
+        i, j = np.unravel_index(sums.argmax(), sums.shape)
+        first, last = window.offsets[i] or (0, 0), window.offsets[j] or (0, 0)
+        answer = window.context[first[0] : last[1]].strip()
+        found = float(sums[i, j] - shares[0].sum()), answer, float(np.exp(sums[i, j]))
+        best = [*best, found] if window.first else [*best[:-1], max(best[-1], found)]
     return best
-
-
-def best_span(window: Window, scores: np.ndarray) -> tuple[float, str, float]:
-    """Return how much better the best answer of a window is than none, in logits, that answer, and its probability."""
-    inside = np.array([x is not None for x in window.offsets])
-    start, end = (np.where(inside, scores[: len(inside), i], -np.inf) for i in (0, 1))
-    sums = np.where(np.triu(np.tri(len(inside), k=LONGEST - 1, dtype=bool)), start[:, None] + end[None], -np.inf)
-    i, j = np.unravel_index(sums.argmax(), sums.shape)
-    first, last = window.offsets[i] or (0, 0), window.offsets[j] or (0, 0)
-    shares = log_softmax(scores[: len(inside)], axis=0)
-    probability = float(np.exp(shares[i, 0] + shares[j, 1]))
-    return float(sums[i, j] - scores[0].sum()), window.context[first[0] : last[1]].strip(), probability
 
 
 def scores_of(data: Encoded, logits: Sequence[np.ndarray], loss: float) -> dict[str, Any]:
@@ -178,7 +171,7 @@ def scores_of(data: Encoded, logits: Sequence[np.ndarray], loss: float) -> dict[
 
 
 def said(data: Encoded, logits: Sequence[np.ndarray]) -> list[tuple[str, float]]:
-    """Say each guess as text, and how probable the model holds it to be: of tags the mean, of a span that of its ends."""
+    """Say each guess as text, and how probable it is held to be: of tags the mean, of a span that of its ends."""
     if data.kind == "span":
         return [(answer, probability) for _, answer, probability in _best(data, logits)]
     guesses, most = guesses_of(data, logits), [softmax(row, axis=-1).max(-1) for row in logits]

@@ -140,7 +140,9 @@ def _mean(output: BaseModelOutput, mask: torch.Tensor, head) -> BaseModelOutput:
     return BaseModelOutput(last_hidden_state=(vectors * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True))
 
 
-_KNOWN: dict[tuple, dict] = {}  # by backbone, data type and pooling: token ids to their vectors, or to the mean of these
+_KNOWN: dict[
+    tuple, dict
+] = {}  # by backbone, data type and pooling: token ids to their vectors, or to the mean of these
 MOST_KNOWN = 8_000  # texts whose vectors are all kept: some 35 kB each
 
 

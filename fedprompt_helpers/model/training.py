@@ -10,7 +10,8 @@ import torch
 
 from ..config import CHOICES
 from ..errors import FedPromptError, check_choice
-from .kinds import Encoded, encode_kind, join, kind_loss, output_of, scores_of, targets_in, targets_of
+from .kinds import Encoded, encode_kind, kind_loss, output_of, scores_of, targets_in, targets_of
+from .kinds import join as join
 
 
 class Scores(NamedTuple):
@@ -42,7 +43,7 @@ def encode(split, tokenizer, *, max_length: int = 64, kind: str = "text", labels
     """Tokenise a split once, cutting texts (or pairs) to `max_length` tokens; chapter 2 does it batch by batch.
 
     `split` is a ``datasets.Dataset`` of columns ``text``, ``label`` and, for pairs of sentences, ``text_pair``. Of the
-    other kinds of task (chapter 14), ``"tokens"`` needs the tags as `labels`, and contexts of ``"span"`` become windows.
+    other kinds of task (chapter 14), ``"tokens"`` needs the tags as `labels`, contexts of ``"span"`` become windows.
     """
     return encode_kind(kind, split, tokenizer, max_length, labels)
 
@@ -98,7 +99,7 @@ def predict(model: torch.nn.Module, data: Encoded, *, batch_size: int = 64) -> t
 
 
 def test_scores(model: torch.nn.Module, data: Encoded, own_labels: list[int]) -> dict:
-    """Score a test split as it is; of texts, also with labels forbidden that the language does not have, and guesses."""
+    """Score a test split; of texts, also with labels forbidden that the language does not have, and the guesses."""
     logits, loss = predict(model, data)
     scores = scores_of(data, logits, loss)
     if data.kind != "text":
