@@ -17,8 +17,9 @@ RESULTS = Path("book/results")
 RECORDS = RESULTS / "records.jsonl"
 PAGE = Path("book/all_results.md")
 EVIDENCE = RESULTS / "evidence"
+# The evidence's sweeps in the order of its page.
 ORDER = ("headline", "which_part", "methods", "linear", "lower_rate", "rates", "no_dev", "unequal", "afrisenti")
-ORDER += ("distance", "transfer", "partitions", "recipe")  # of the evidence's sweeps on its page
+ORDER += ("distance", "transfer", "partitions", "recipe", "precision", "precision_linear")
 SENTENCES = RESULTS / "sentences.toml"
 COMMAND = "python -m book.research"
 
