@@ -134,7 +134,10 @@ def _section(sweep: Sweep, content: pd.DataFrame) -> str:
 
 
 def _figure(sweep: Sweep, alt: str) -> str:
-    return f"```{{figure}} results/evidence/{sweep.path.stem}.png\n:alt: {alt}\n```\n"
+    """Give the figure with its caption, and the files behind it."""
+    name = sweep.path.stem
+    shown = f"```{{figure}} results/evidence/{name}.png\n:alt: {alt}\n\n{sweep.question}\n```\n"
+    return f"{shown}\n```{{results-files}} evidence/{name}\n```\n"
 
 
 def _transfer(sweep: Sweep, content: pd.DataFrame) -> str:

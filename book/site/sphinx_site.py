@@ -21,6 +21,7 @@ from book.site.language_marks import mark_languages
 from book.site.pictures import box_pictures
 from book.site.progress import Progress, add_progress
 from book.site.questions import OutcomeMap, add_questions
+from book.site.results_files import ResultsFiles, write_files
 from book.site.slides import write_slides
 from book.site.tables import mend_tables
 from book.site.vendor import MATHJAX, NotVendored, put_mathjax, vendored
@@ -78,6 +79,7 @@ def setup(app):
     app.connect("html-page-context", leave_thebe_out, priority=600)
     app.add_directive("progress", Progress)
     app.add_directive("outcome-map", OutcomeMap)
+    app.add_directive("results-files", ResultsFiles)
     app.connect("html-page-context", add_questions)  # before the box of what is done
     app.connect("html-page-context", add_progress)
     app.connect("html-page-context", describe)
@@ -85,6 +87,7 @@ def setup(app):
         app.connect("html-page-context", lead_to_slides, priority=600)
         app.connect("build-finished", add_slides)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", add_results)
     app.connect("build-finished", mend_pages)
     app.connect("build-finished", keep_icons_in_use)
     if text := os.environ.get("BOOK_REPOSITORY"):
@@ -154,6 +157,12 @@ def add_slides(app, exception) -> None:
     """Make the slides of every chapter beside the pages."""
     if not exception and app.builder.format == "html":
         write_slides([], Path(app.outdir) / "slides")
+
+
+def add_results(app, exception) -> None:
+    """Put the files that figures of results are made from beside the pages."""
+    if not exception and app.builder.format == "html":
+        write_files(Path(app.outdir) / "results")
 
 
 def leave_thebe_out(app, pagename, templatename, context, doctree) -> None:
