@@ -78,9 +78,8 @@ def too_small(code: str, factor: float) -> list[str]:
             given = [(getattr(key, "value", None), value) for key, value in zip(node.keys, node.values, strict=True)]
         for name, value in given:
             size = getattr(value, "value", None) if name in SIZES else None
-            if isinstance(size, int | float) and size * 100 / 72 * factor < LEAST:
-                found.append(ast.unparse(value))
-            elif isinstance(size, str) and size not in NAMED:
+            little = isinstance(size, int | float) and size * 100 / 72 * factor < LEAST
+            if little or (isinstance(size, str) and size not in NAMED):
                 found.append(ast.unparse(value))
     return found
 

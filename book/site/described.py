@@ -31,7 +31,7 @@ def write_signature(app, what, name, thing, options, signature, result) -> tuple
 
 
 def join_description(app, what, name, thing, options, lines: list[str]) -> None:
-    """Put the description of an attribute together again, of which what stands before a colon was taken for its type."""
+    """Put an attribute's description together again: what stands before a colon in it was taken for its type."""
     if what in ("attribute", "property", "data"):
         for place, line in enumerate(lines):
             if line.startswith(":type: "):
