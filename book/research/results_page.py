@@ -17,8 +17,8 @@ HEAD = """# All results
 
 Every number here comes from a run record in `book/results/records.jsonl`; the sweep files under `book/results/sweeps`
 say what was run. Below each figure stand links to its table, its sweep file and its records. Accuracy and macro-F1 are
-means over the languages, on whole test splits. Behind ± stands half the 95% {term}`confidence interval` over seeds, from
-Student's t. *Gain* is the difference in accuracy to the row named as baseline, in pairs of equal seeds.
+means over the languages, on whole test splits. Behind ± stands half the 95% {term}`confidence interval` over seeds,
+from Student's t. *Gain* is the difference in accuracy to the row named as baseline, in pairs of equal seeds.
 [Chapter 8](../notebooks/08_results) explains all of them, and says what few seeds cannot show. Where there is one seed
 there is no interval. MB sent is all that clients and server send in all rounds.
 """
