@@ -75,4 +75,4 @@ def test_commands_are_recovered_from_a_real_message_and_the_tables_row_is_comput
 )
 def test_a_table_has_all_its_seeds(name):
     seeds = stored(name)["seed"].value_counts()
-    assert sorted(seeds.index) == list(range(1 if name == "payloads" else 10)) and seeds.nunique() == 1
+    assert sorted(seeds.index) == list(range(5 if name == "payloads" else 10)) and seeds.nunique() == 1
