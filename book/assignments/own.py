@@ -44,7 +44,9 @@ def of_examples() -> dict[str, str]:
     return texts
 
 
-def check_sentences(number: int, mine: list[tuple[str, str]], labels: list[str], least: int = 12, kinds: int = 3) -> None:
+def check_sentences(
+    number: int, mine: list[tuple[str, str]], labels: list[str], least: int = 12, kinds: int = 3
+) -> None:
     """Check the student's sentences, pairs of text and label.
 
     Raises
