@@ -1,4 +1,4 @@
-"""The pages to teach from: marks that add up, an exam whose numbers are right, and a hand-in version without solutions."""
+"""The pages to teach from: marks that add up, an exam whose numbers are right, a hand-in version without solutions."""
 
 import re
 from pathlib import Path
