@@ -234,3 +234,14 @@ def test_slides_lie_beside_the_pages_and_chapters_lead_to_them(built):
         (address,) = re.findall(r'href="(\.\./slides/[^"]+)"', (built / f"{name}.html").read_text())
         assert (built / "notebooks" / address).resolve().is_file()
     assert 'href="../slides/index.html"' in (built / "book/instructors.html").read_text()
+
+
+def test_mathjax_is_loaded_by_pages_with_a_formula_alone(built):
+    if not (built / "vendor/mathjax").is_dir():
+        pytest.skip("built without MathJax")
+    loading, formulas = set(), set()
+    for page in [*built.glob("notebooks/*.html"), *built.glob("book/**/*.html")]:
+        text = page.read_text()
+        loading |= {page} if "tex-chtml" in text else set()
+        formulas |= {page} if re.search(r'class="math\b', text) else set()
+    assert loading == formulas and 8 < len(formulas) < len(list(built.glob("notebooks/*.html"))) + 3
