@@ -34,3 +34,4 @@ def certificates(folder: Path, ca: str = "ca", server: str = "server", *, ahead:
         (folder / f"{file}.crt").write_bytes(made.sign(authority, hashes.SHA384()).public_bytes(PEM))
     plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (folder / f"{server}.key").write_bytes(key.private_bytes(PEM, *plain))
+    (folder / f"{server}.key").chmod(0o600)

@@ -59,9 +59,11 @@ def test_a_server_is_trusted_for_its_signature_its_name_and_its_dates(tmp_path):
 
 def test_ssh_reads_a_key_and_nobody_else_may(tmp_path):
     key_pair(tmp_path, "node")
+    certificates(tmp_path)
     said = subprocess.run(["ssh-keygen", "-y", "-f", tmp_path / "node"], capture_output=True, text=True)
     assert said.stdout.split()[:2] == (tmp_path / "node.pub").read_text().split()[:2]
-    assert os.name == "nt" or (tmp_path / "node").stat().st_mode & 0o077 == 0
+    for private in ("node", "server.key"):
+        assert os.name == "nt" or (tmp_path / private).stat().st_mode & 0o077 == 0
 
 
 def test_a_port_in_use_is_one_line(tmp_path):
@@ -87,7 +89,9 @@ def test_what_cannot_be_given_to_nodes_is_one_line(changed, why, tmp_path):
 def test_containers_give_options_that_are_tried():
     source = (ROOT / "fedprompt_helpers/deploy.py").read_text("utf-8")
     for name, program in (("server", "flower-superlink"), ("node", "flower-supernode")):
-        (service,) = yaml.safe_load((ROOT / f"book/deploy/{name}.compose.yaml").read_text("utf-8"))["services"].values()
+        services = yaml.safe_load((ROOT / f"book/deploy/{name}.compose.yaml").read_text("utf-8"))["services"]
+        service = services["superlink" if name == "server" else "supernode"]
+        assert "ports" not in service
         assert service["command"].split()[0] == program
         asked = set(re.findall(r"--[a-z-]+", service["command"]))
         assert len(asked) > 4

@@ -12,8 +12,8 @@ from bs4 import BeautifulSoup
 from pypdf import PdfReader
 
 from book.site.chromium import NoChromium, chromium
-from book.site.pdf import write_pdf
-from book.site.print_page import fold, read_book, relink
+from book.site.pdf import PrintError, check, link_pdf, write_pdf
+from book.site.print_page import fold, read_book, relink, whole_book
 from book.site.vendor import NotVendored, vendored
 
 pytestmark = pytest.mark.slow
@@ -41,14 +41,15 @@ def printed(tmp_path_factory):
     command += ["--config", "book/_config.yml", "--toc", str(contents), "--path-output", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     book = read_book(ROOT / "book/_config.yml", contents)
-    count = write_pdf(book, folder / "_build/html", folder / "book.pdf")
-    reader = PdfReader(folder / "book.pdf")
+    html = folder / "_build/html"
+    count = write_pdf(book, html, html / "book.pdf")
+    reader = PdfReader(html / "book.pdf")
     assert len(reader.pages) == count > 15
-    return book, reader
+    return book, reader, html
 
 
 def test_contents_name_the_page_where_each_section_begins(printed):
-    book, reader = printed
+    book, reader, _ = printed
     pages = [page.extract_text() for page in reader.pages]
     first = next(number for number, page in enumerate(pages) if "aggregation" in page)
     listed = [line for page in pages[1:first] for line in page.splitlines()]
@@ -61,14 +62,14 @@ def test_contents_name_the_page_where_each_section_begins(printed):
 
 
 def test_every_page_but_the_cover_shows_its_number(printed):
-    _, reader = printed
+    _, reader, _ = printed
     for number, page in enumerate(reader.pages, start=1):
         above_and_below = page.extract_text().splitlines()[:2]  # margins come first in what a PDF says
         assert (str(number) in above_and_below) == (number > 1), number
 
 
 def test_the_outline_leads_to_the_same_pages_as_the_contents(printed):
-    book, reader = printed
+    book, reader, _ = printed
 
     def flat(items):
         for item in items:
@@ -86,7 +87,7 @@ def test_the_outline_leads_to_the_same_pages_as_the_contents(printed):
 
 
 def test_formulas_pictures_and_solutions_are_there_and_nothing_of_the_screen(printed):
-    _, reader = printed
+    _, reader, _ = printed
     text = "".join(page.extract_text() for page in reader.pages)
     fonts = [font.get_object() for page in reader.pages for font in page["/Resources"].get("/Font", {}).values()]
     described = [font["/FontDescriptor"].get("/FontName", "") for font in fonts if "/FontDescriptor" in font]
@@ -96,17 +97,51 @@ def test_formulas_pictures_and_solutions_are_there_and_nothing_of_the_screen(pri
     assert "defis_sound(" in words(text)  # a solution
     assert "MOVES,STAYS" not in words(text)  # code that only draws a picture
     for button in ("Show code", "Hide code", "Copy", "Search", "Light"):
-        assert button not in text, button
+        assert not re.search(rf"\b{button}\b", text), button  # LightSet is a label
 
 
 def test_links_between_pages_stay_inside_the_document(printed):
-    _, reader = printed
+    _, reader, _ = printed
     annotations = [note.get_object() for page in reader.pages for note in page.get("/Annots", [])]
     outside = [str(note["/A"]["/URI"]) for note in annotations if "/URI" in note.get("/A", {})]
     assert not [link for link in outside if "localhost" in link or link.startswith("file:")]
     inside = {str(note["/Dest"]).removeprefix("/") for note in annotations if "/Dest" in note}
     assert "book-glossary--term-round" in inside
     assert inside <= {name.removeprefix("/") for name in reader.named_destinations}
+
+
+def test_widgets_are_drawn_and_their_buttons_left_out(printed):
+    book, reader, html = printed
+    text = words("".join(page.extract_text() for page in reader.pages))
+    assert "Round20:together" in text  # the federation that trains in the page
+    assert "Round16of16" in text  # the player of rounds
+    assert "Train20rounds" not in text and "Startagain" not in text
+    assert 'name="all"' in whole_book(book, html)  # its script looks for the button
+
+
+def test_a_widget_that_draws_nothing_stops_the_printer():
+    state = {"rendered": 0, "formulas": 0, "errors": [], "wide": [], "pictures": [], "empty": ["notebooks-05: fp-fed"]}
+    with pytest.raises(PrintError, match="widgets drew nothing: notebooks-05: fp-fed"):
+        check(state, [])
+
+
+def test_every_figure_is_printed_with_its_caption(printed):
+    _, reader, html = printed
+    text = words("".join(page.extract_text() for page in reader.pages))
+    soup = BeautifulSoup((html / "notebooks/05_fedavg.html").read_text("utf-8"), "html.parser")
+    captions = [words(one.get_text()) for one in soup.select("figcaption .caption-text")]
+    assert len(captions) == len(soup.select("article figure")) > 4
+    assert [caption for caption in captions if caption[:60] not in text] == []
+
+
+def test_the_download_button_of_each_page_leads_to_the_pdf(printed):
+    _, _, html = printed
+    for _ in range(2):  # printing again adds nothing
+        assert link_pdf(html, html / "book.pdf") == len(PAGES)
+    for name in PAGES:
+        soup = BeautifulSoup((html / f"{name}.html").read_text("utf-8"), "html.parser")
+        (link,) = soup.select(".dropdown-download-buttons .fp-book-pdf a")
+        assert ((html / name).parent / str(link["href"])).resolve() == (html / "book.pdf").resolve()
 
 
 def test_two_pages_may_use_the_same_id():

@@ -7,8 +7,11 @@ import jupytext
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from opacus import GradSampleModule
 
-from book.privacy import attacks, noise, poison, texts
+import fedprompt_helpers as fp
+from book.privacy import attacks, live, noise, poison, texts
 
 ROOT = Path(__file__).parents[1]
 CHAPTER = ROOT / "notebooks/15_privacy_and_trust.md"
@@ -71,8 +74,57 @@ def test_commands_are_recovered_from_a_real_message_and_the_tables_row_is_comput
 
 
 @pytest.mark.parametrize(
-    "name", ["sums", "head", "loss", "bias", "payloads", "example", "client", "poison", "excluded"]
+    "name",
+    ["sums", "head", "loss", "bias", "payloads", "example", "examples", "client", "flower", "poison", "excluded"],
 )
 def test_a_table_has_all_its_seeds(name):
     seeds = stored(name)["seed"].value_counts()
-    assert sorted(seeds.index) == list(range(1 if name == "payloads" else 10)) and seeds.nunique() == 1
+    assert sorted(seeds.index) == list(range(5 if name == "payloads" else 10)) and seeds.nunique() == 1
+
+
+@pytest.mark.slow
+def test_flowers_strategies_do_what_the_simulation_does():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(5, 12, 384)).astype(np.float32) / 20, np.tile(np.arange(12), (5, 1))
+    ours = noise.with_noise(x, y, np.inf, rng)
+    assert np.linalg.norm(ours) > 1
+    for side in live.SIDES:
+        assert np.allclose(live.federated(x, y, side, np.inf, 0), ours, atol=1e-5)
+        far = live.federated(x, y, side, 8, 0) - ours
+        assert far.std() == pytest.approx(noise.deviation(8, noise.ROUNDS) / 5 * noise.ROUNDS**0.5, rel=0.2)
+
+
+@pytest.mark.slow
+def test_noise_on_examples_gives_the_tables_row_again():
+    row = stored("examples").query("seed == 3 and epsilon == 8").iloc[0]
+    found = next(each for each in live.examples(3) if each["epsilon"] == 8)
+    assert found["accuracy"] == pytest.approx(row["accuracy"], abs=0.02)
+    assert found["noise_multiplier"] == pytest.approx(row["noise_multiplier"], abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("method", ["lora", "prompt-tuning"])
+def test_hooks_see_each_command_in_lora_and_one_for_all_in_a_prompt(method):
+    bare, tokenizer = fp.load_backbone("pocket", num_labels=12)
+    model = fp.prepare(bare, method).train()
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+    batch, labels = tokenizer(["troi'r golau ymlaen", "faint o'r gloch"], padding=True, return_tensors="pt"), [0, 9]
+    hooked = GradSampleModule(model)
+    torch.nn.functional.cross_entropy(hooked(**batch).logits, torch.tensor(labels)).backward()
+    each = {name: values.grad_sample for name, values in model.named_parameters() if values.requires_grad}
+    hooked.to_standard_module()
+    seen = {name: len(values) for name, values in each.items()}
+    assert {n for name, n in seen.items() if "classifier" in name} == {2}
+    if method == "prompt-tuning":
+        assert {n for name, n in seen.items() if "prompt" in name} == {1}
+        return
+    for i, label in enumerate(labels):
+        model.zero_grad()
+        one = {name: values[i : i + 1] for name, values in batch.items()}
+        torch.nn.functional.cross_entropy(model(**one).logits, torch.tensor([label])).backward()
+        for name, values in model.named_parameters():
+            if values.requires_grad:
+                assert torch.allclose(each[name][i], values.grad, rtol=1e-3, atol=1e-6), name

@@ -1,7 +1,7 @@
 """The leak of chapter 14: ``python -m book.beyond.leak`` writes ``leak.csv``.
 
 Nothing is trained. Each test question, in each language, gets the answer of the training question that is most like
-it, by the mean vectors of the frozen backbone. Split at random, its translation is often there; split by article, never.
+it, by the mean vectors of the frozen backbone. Split at random, a translation is often there; by article, never.
 """
 
 import csv

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from . import attacks, noise, poison
+from . import attacks, live, noise, poison
 
 RESULTS = Path("book/results/privacy")
 EXPERIMENTS = {
@@ -17,6 +17,8 @@ EXPERIMENTS = {
     "payloads": (attacks.payloads, 5),
     "example": (noise.example, 10),
     "client": (noise.client, 10),
+    "flower": (live.flower, 10),
+    "examples": (live.examples, 10),
     "poison": (poison.poison, 10),
     "excluded": (poison.excluded, 10),
 }

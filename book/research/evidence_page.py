@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 
 from fedprompt_helpers.files import write_text
-from fedprompt_helpers.plots import MARKERS, PALETTE
+from fedprompt_helpers.plots import PALETTE
 
 from . import rates, transfer
 from .evidence import BUDGET, MAJORITY, by_language, scores, table
+from .looks import look
 from .store import Store
 from .sweeps import Sweep
 from .verdicts import verdicts
@@ -30,11 +31,11 @@ def plot(sweep: Sweep, content: pd.DataFrame) -> plt.Figure | None:
     for i, name in enumerate(names):
         at = rows[rows["setting"] == name].sort_values(BUDGET)
         ends = (at["accuracy"] - at["accuracy_low"]).fillna(0)
-        look = {"color": PALETTE[i % 8], "marker": MARKERS[i % 8], "capsize": 3, "markersize": 5}
+        style = look(name, i) | {"capsize": 3, "markersize": 5}
         if many:
-            ax.errorbar(at[BUDGET] * 1.03 ** (i - len(names) / 2), at["accuracy"], yerr=ends, label=name, **look)
+            ax.errorbar(at[BUDGET] * 1.03 ** (i - len(names) / 2), at["accuracy"], yerr=ends, label=name, **style)
         else:
-            ax.errorbar(at["accuracy"], [i], xerr=ends, **look)
+            ax.errorbar(at["accuracy"], [i], xerr=ends, **style)
     if many:
         ax.plot(floor[BUDGET], floor["accuracy"], color=PALETTE[6], linestyle=":", label=MAJORITY)
         ax.set_xscale("log")
@@ -46,7 +47,7 @@ def plot(sweep: Sweep, content: pd.DataFrame) -> plt.Figure | None:
         ax.axvline(floor["accuracy"].iloc[0], color=PALETTE[6], linestyle=":")
         ax.set_yticks(range(len(names)), names)
         ax.invert_yaxis()
-        ax.set_xlabel("test accuracy, 95% interval over seeds; dotted: majority class")
+        figure.supxlabel("test accuracy, 95% interval over seeds; dotted: majority class", fontsize="medium")
     return figure
 
 
@@ -133,7 +134,10 @@ def _section(sweep: Sweep, content: pd.DataFrame) -> str:
 
 
 def _figure(sweep: Sweep, alt: str) -> str:
-    return f"```{{figure}} results/evidence/{sweep.path.stem}.png\n:alt: {alt}\n```\n"
+    """Give the figure with its caption, and the files behind it."""
+    name = sweep.path.stem
+    shown = f"```{{figure}} results/evidence/{name}.png\n:alt: {alt}\n\n{sweep.question}\n```\n"
+    return f"{shown}\n```{{results-files}} evidence/{name}\n```\n"
 
 
 def _transfer(sweep: Sweep, content: pd.DataFrame) -> str:
@@ -166,9 +170,9 @@ def plot_languages(sweep: Sweep, content: pd.DataFrame) -> plt.Figure:
     names = [name.removesuffix(": gain") for name in content if name.endswith(": gain")]
     for i, name in enumerate(names):
         gain, low, high = (100 * content[f"{name}: {end}"] for end in ("gain", "low", "high"))
-        look = {"color": PALETTE[i], "marker": MARKERS[i], "linestyle": "none", "capsize": 3, "label": name}
+        style = look(name, i) | {"linestyle": "none", "capsize": 3, "label": name}
         at = np.arange(len(content)) + 0.16 * (i - (len(names) - 1) / 2)
-        ax.errorbar(gain, at, xerr=[gain - low, high - gain], **look)
+        ax.errorbar(gain, at, xerr=[gain - low, high - gain], **style)
     ax.axvline(0, color=PALETTE[6], linestyle=":")
     labels = zip(content["language"], content[BUDGET], strict=True)
     ax.set_yticks(range(len(content)), [f"{language}, {budget:.0f}" for language, budget in labels])

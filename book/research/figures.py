@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from fedprompt_helpers.plots import MARKERS, PALETTE
+from fedprompt_helpers.plots import PALETTE
 
+from .looks import look, who
 from .results import table
 from .store import Store
 from .sweeps import Sweep, grid_fields
@@ -57,32 +58,32 @@ def _is_axis(content: pd.DataFrame, name: str) -> bool:
 
 
 def _curves(ax: Axes, content: pd.DataFrame, along: str) -> None:
+    ticks = {}
     for i, (label, rows) in enumerate(content.iloc[1:].groupby("label", sort=False)):
         numbers = pd.to_numeric(rows[along], errors="coerce")
         # "all" lies one step beyond the largest number.
         x = numbers.fillna(2 * numbers.max()).to_numpy(float)
-        style = {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)]}
-        ax.errorbar(x, rows["accuracy"], yerr=rows["interval"].fillna(0), capsize=3, label=label, **style)
-        ax.set_xticks(x, [str(value) for value in rows[along]])
+        half = rows["interval"].fillna(0)
+        ax.errorbar(x, rows["accuracy"], yerr=half, capsize=3, label=label, **look(str(label), i))
+        ticks |= {at: f"{value:g}" for at, value in zip(x, rows[along], strict=True)}
     ax.set(xlabel=along.replace("_", " "), ylabel="test accuracy, mean and 95% interval")
-    values = np.asarray(ax.get_xticks(), dtype=float)
-    if values.min() > 0 and values.max() / values.min() > 8:
-        ticks, labels = ax.get_xticks(), [text.get_text() for text in ax.get_xticklabels()]
+    if min(ticks) > 0 and max(ticks) / min(ticks) > 8:
         ax.set_xscale("log")
-        ax.set_xticks(ticks, labels)
         ax.minorticks_off()
+    ax.set_xticks(list(ticks), list(ticks.values()))
 
 
 def _rows(ax: Axes, content: pd.DataFrame, grid: list[str]) -> None:
     rows = content.iloc[1:]
     names = [_name(row, grid) for _, row in rows.iterrows()]
     positions = np.arange(len(rows))
-    ax.errorbar(
-        rows["accuracy"], positions, xerr=rows["interval"].fillna(0), fmt="o", color=PALETTE[0], capsize=3, markersize=5
-    )
+    for y, (_, row) in enumerate(rows.iterrows()):
+        style = look(row["label"]) if who(row["label"]) else {"color": "0.2", "marker": "o"}
+        half = 0 if pd.isna(row["interval"]) else row["interval"]
+        ax.errorbar(row["accuracy"], y, xerr=half, capsize=3, markersize=5, **style)
     ax.set_yticks(positions, names)
     ax.invert_yaxis()
-    ax.set_xlabel("test accuracy: mean over languages and seeds, 95% interval; dotted: the majority class")
+    ax.figure.supxlabel("test accuracy, mean and 95% interval; dotted: the majority class", fontsize="medium")
     ax.xaxis.grid(True, alpha=0.3)
 
 
@@ -103,7 +104,7 @@ def write_figures(sweeps: list[Sweep], records: Store | str | Path, folder: str 
     written = []
     for sweep in sweeps:
         ax = plot_sweep(sweep, records)
-        ax.set_title(sweep.question, fontsize="medium", loc="left")
+        ax.figure.suptitle(sweep.question, fontsize="medium")  # over the whole figure, which is wider than the axes
         path = Path(folder) / f"{sweep.path.stem}.png"
         ax.figure.savefig(path, dpi=150, metadata={"Software": None})
         plt.close(ax.figure)

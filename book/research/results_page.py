@@ -16,11 +16,11 @@ HEAD = """# All results
 <!-- Made by `python -m book.research tables` from the run records. Do not edit: the next call writes it anew. -->
 
 Every number here comes from a run record in `book/results/records.jsonl`; the sweep files under `book/results/sweeps`
-say what was run. Accuracy and macro-F1 are means over the languages, on whole test splits. Behind ± stands half the 95%
-{term}`confidence interval` over seeds, from Student's t. *Gain* is the difference in accuracy to the row named as
-baseline, in pairs of equal seeds. [Chapter 8](../notebooks/08_results) explains all of them, and says what few seeds
-cannot show. Where there is one seed there is no interval. MB sent is all that clients
-and server send in all rounds.
+say what was run. Below each figure stand links to its table, its sweep file and its records. Accuracy and macro-F1 are
+means over the languages, on whole test splits. Behind ± stands half the 95% {term}`confidence interval` over seeds,
+from Student's t. *Gain* is the difference in accuracy to the row named as baseline, in pairs of equal seeds.
+[Chapter 8](../notebooks/08_results) explains all of them, and says what few seeds cannot show. Where there is one seed
+there is no interval. MB sent is all that clients and server send in all rounds.
 """
 FIRST = (
     "federation_gain_masakhanews",
@@ -87,6 +87,11 @@ def _section(sweep: Sweep, records: Store | str | Path) -> str:
     figure = [
         f"```{{figure}} results/figures/{sweep.path.stem}.png",
         ":alt: Test accuracy of each setting of the table below, with its 95% interval.",
+        "",
+        "Mean test accuracy over languages and seeds. Bars are 95% intervals over seeds, dotted is the majority class.",
+        "```",
+        "",
+        f"```{{results-files}} {sweep.path.parent.name}/{sweep.path.stem}",
         "```",
     ]
     dropdown = ["```{dropdown} Accuracy language by language", "", _markdown(of_languages), "```", ""]

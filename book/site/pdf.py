@@ -1,11 +1,13 @@
 """Print the built book into one PDF with headless Chromium: ``python -m book.site.pdf [HTML_FOLDER] [-o FILE]``.
 
-Chromium is found on ``PATH``, or named by ``CHROMIUM``.
+Without ``-o`` it lies among the pages, and every page's download button leads to it. Chromium is found on ``PATH``, or
+named by ``CHROMIUM``.
 """
 
 import argparse
 import logging
 import mimetypes
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +25,13 @@ ORIGIN = "http://book.localhost"
 OLDEST = 131  # the first Chromium that prints margin boxes, so page numbers
 # Wait for what a page still does: formulas, fonts, pictures. Then make what is too wide narrower.
 SETTLE = """async () => {
+  for (const button of document.querySelectorAll('.fp-fed button[name=all]')) button.click();  // 20 rounds
+  const widgets = [...document.querySelectorAll('div:has(> script[type="application/json"])')];
+  const empty = box => !box.matches('[data-ready]')
+    || ![...box.querySelectorAll('svg')].every(one => one.childElementCount)
+    || (box.querySelector('.fp-said') && !box.querySelector('.fp-said').textContent.trim())
+    || (box.matches('.fp-fed') && !/^Round 20\\b/.test(box.querySelector('.fp-said').textContent));
+  for (let tried = 0; tried < 100 && widgets.some(empty); tried++) await new Promise(done => setTimeout(done, 100));
   if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
   await document.fonts.ready;
   await Promise.all([...document.images].map(image => image.decode().catch(() => {})));
@@ -40,6 +49,7 @@ SETTLE = """async () => {
     wide: [...document.querySelectorAll('pre, table, img, svg, mjx-container, form')]
       .filter(box => box.getBoundingClientRect().right > document.documentElement.clientWidth + 1)
       .map(box => `${box.closest('article').id}: ${box.textContent.slice(0, 60)}`),
+    empty: widgets.filter(empty).map(box => `${box.closest('article').id}: ${box.className}`),
     pictures: [...document.images].filter(image => !image.naturalWidth).map(image => image.src.slice(0, 100)),
   };
 }"""
@@ -133,6 +143,8 @@ def check(state: dict, strangers: list[str]) -> None:
         raise PrintError(f"MathJax could not read a formula: {state['errors'][0]}")
     if state["wide"]:
         raise PrintError(f"wider than the paper: {'; '.join(state['wide'])}")
+    if state["empty"]:
+        raise PrintError(f"widgets drew nothing: {', '.join(state['empty'])}")
     if state["pictures"]:
         raise PrintError(f"pictures are missing{outside}: {', '.join(state['pictures'])}")
 
@@ -157,19 +169,42 @@ def finish(book: Book, target: Path, printed: dict[str, int]) -> int:
     return len(writer.pages)
 
 
+MENU = re.compile(r'(<div class="dropdown dropdown-download-buttons">.*?)(\s*</ul>)', re.DOTALL)
+ENTRY = """
+<li class="fp-book-pdf"><a href="{}" class="btn btn-sm dropdown-item" title="The whole book on paper">
+<span class="btn__icon-container"><i class="fas fa-file"></i></span>
+<span class="btn__text-container">Whole book (PDF)</span></a></li>"""
+
+
+def link_pdf(html: Path, target: Path) -> int:
+    """Put a PDF that lies among the pages under the download button of each; give the number of pages that have one."""
+    linked = 0
+    for page in html.rglob("*.html"):
+        text = page.read_text("utf-8")
+        if MENU.search(text) and "fp-book-pdf" not in text:
+            entry = ENTRY.format("../" * len(page.relative_to(html).parents[1:]) + target.relative_to(html).as_posix())
+            text = MENU.sub(lambda found, entry=entry: found[1] + entry + found[2], text, count=1)
+            page.write_text(text, "utf-8")
+        linked += "fp-book-pdf" in text
+    return linked
+
+
 def main() -> int:
     """Print the book; return 0 if it worked."""
     parser = argparse.ArgumentParser(prog="python -m book.site.pdf", description="Print the built book into one PDF.")
     parser.add_argument("html", nargs="?", type=Path, default=BOOK / "_build/html", help="folder of the built pages")
-    parser.add_argument("-o", "--output", type=Path, default=BOOK / "_build/book.pdf", help="where the PDF goes")
+    parser.add_argument("-o", "--output", type=Path, help="where the PDF goes; default: book.pdf among the pages")
     given = parser.parse_args()
-    given.output.parent.mkdir(parents=True, exist_ok=True)
+    output = given.output or given.html / "book.pdf"
+    output.parent.mkdir(parents=True, exist_ok=True)
     try:
-        pages = write_pdf(read_book(BOOK / "_config.yml", BOOK / "_toc.yml"), given.html, given.output)
+        pages = write_pdf(read_book(BOOK / "_config.yml", BOOK / "_toc.yml"), given.html, output)
     except (PrintError, NoChromium, FileNotFoundError, ValueError) as problem:
         print(f"stopped: {problem}", file=sys.stderr)
         return 1
-    print(f"{pages} pages, {given.output.stat().st_size / 1e6:.1f} MB: {given.output.resolve().as_uri()}")
+    if not given.output:
+        link_pdf(given.html, output)
+    print(f"{pages} pages, {output.stat().st_size / 1e6:.1f} MB: {output.resolve().as_uri()}")
     return 0
 
 

@@ -81,10 +81,16 @@ def article(html: Path, name: str, names: set[str]) -> Tag:
         raise ValueError(f"{path} has no <article class='bd-article'>: expected a page of sphinx-book-theme")
     fold(text, soup)
     for tag in text.select(SCREEN_ONLY):
-        tag.decompose()
+        if not tag.find_parent(widget):  # whose script looks for its parts; the style sheet hides them
+            tag.decompose()
     relink(text, name, names)
     text["id"], text["style"] = slug(name), f"page: {slug(name)}"
     return text
+
+
+def widget(tag: Tag) -> bool:
+    """Whether an element is a widget: it holds its data."""
+    return tag.find("script", type="application/json", recursive=False) is not None
 
 
 def fold(text: Tag, soup: BeautifulSoup) -> None:
@@ -242,7 +248,8 @@ def whole_book(book: Book, html: Path) -> str:
         contents,
         "p",
         "This is the printed form of the book. Code that only draws a picture is left out, solutions stand open below "
-        "their exercises, and what moves on a screen is shown as it is at first. All of it is in the notebooks.",
+        "their exercises, and what moves on a screen is shown as it is at first, a federation in the page after 20 "
+        "rounds. All of it is in the notebooks.",
         _class="print-note",
     )
     for text in articles.values():

@@ -17,10 +17,13 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 
 from book.site.code_links import link_names, name_pages
+from book.site.described import join_description, write_signature
 from book.site.language_marks import mark_languages
 from book.site.pictures import box_pictures
 from book.site.progress import Progress, add_progress
 from book.site.questions import OutcomeMap, add_questions
+from book.site.results_files import ResultsFiles, write_files
+from book.site.run_links import add_run_links
 from book.site.slides import write_slides
 from book.site.tables import mend_tables
 from book.site.vendor import MATHJAX, NotVendored, put_mathjax, vendored
@@ -75,9 +78,12 @@ def setup(app):
     """Connect everything; Sphinx calls this."""
     app.add_directive("live-federation", LiveFederation)
     app.connect("config-inited", use_vendored_mathjax)
-    app.connect("html-page-context", leave_thebe_out, priority=600)
+    app.connect("html-page-context", leave_scripts_out, priority=600)
     app.add_directive("progress", Progress)
     app.add_directive("outcome-map", OutcomeMap)
+    app.add_directive("results-files", ResultsFiles)
+    app.connect("autodoc-process-signature", write_signature)
+    app.connect("autodoc-process-docstring", join_description, priority=600)  # after napoleon
     app.connect("html-page-context", add_questions)  # before the box of what is done
     app.connect("html-page-context", add_progress)
     app.connect("html-page-context", describe)
@@ -85,9 +91,14 @@ def setup(app):
         app.connect("html-page-context", lead_to_slides, priority=600)
         app.connect("build-finished", add_slides)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", add_results)
     app.connect("build-finished", mend_pages)
     app.connect("build-finished", keep_icons_in_use)
-    if text := os.environ.get("BOOK_REPOSITORY"):
+    text = os.environ.get("BOOK_REPOSITORY")
+    address = Repository.parse(text).address if text else ""
+    run_here = lambda app, page, _template, context, _tree: add_run_links(app, page, context, address, COLAB_BRANCH)  # noqa: E731
+    app.connect("html-page-context", run_here)
+    if text:
         repository = Repository.parse(text)
         app.setup_extension("sphinx_sitemap")
         app.setup_extension("sphinxext.opengraph")
@@ -156,10 +167,27 @@ def add_slides(app, exception) -> None:
         write_slides([], Path(app.outdir) / "slides")
 
 
-def leave_thebe_out(app, pagename, templatename, context, doctree) -> None:
-    """Leave out the scripts for cells that run in the page: they would come from a content network."""
+def add_results(app, exception) -> None:
+    """Put the files that figures of results are made from beside the pages."""
+    if not exception and app.builder.format == "html":
+        write_files(Path(app.outdir) / "results")
+
+
+def leave_scripts_out(app, pagename, templatename, context, doctree) -> None:
+    """Leave out scripts that a page does not need.
+
+    Those for cells that run in the page would come from a content network. MathJax would be loaded by a page without a
+    formula, the first one, because pages below it have some.
+    """
+    unneeded = ["thebe"]
+    if not app.env.get_domain("math").data["has_equations"].get(pagename):
+        unneeded.append("mathjax")
     for kind in ("script_files", "css_files"):
-        context[kind] = [file for file in context[kind] if "thebe" not in str(file)]
+        context[kind] = [file for file in context[kind] if not any(word in _told(file) for word in unneeded)]
+
+
+def _told(file) -> str:
+    return f"{file} {getattr(file, 'attributes', {}).get('body') or ''}".lower()
 
 
 def describe(app, pagename, templatename, context, doctree) -> None:

@@ -41,7 +41,7 @@ def serve(
         if one["backbone"] != digest:
             raise FedPromptError(
                 f"client {client} holds another backbone: its digest is {one['backbone']}, the server's {digest}; give "
-                f"every node the same files of {config.model.backbone}"
+                f"every node the same files of {config.model.backbone}, and a precision other than auto"
             )
     strategy, kind = make_strategy(job), {True: config.federation.head, False: config.federation.prompt}
     job.arrays = job.outcome.arrays = {n: x for n, x in frozen.initial.items() if kind[is_head(n)] == "shared"}

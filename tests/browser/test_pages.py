@@ -25,6 +25,16 @@ TOO_WIDE = """() => {
     .slice(0, 5).map(node => node.tagName + '.' + node.className + ' ' + node.textContent.slice(0, 40));
 }"""
 
+# Folds are opened first. A wide table of the reference pages scrolls in its box; one of a chapter should fit.
+SCROLLS = """() => {
+  document.querySelectorAll('main details').forEach(one => one.open = true);
+  return [...document.querySelectorAll('main pre, main .cell_output .table-box')]
+    .filter(box => box.checkVisibility() && box.clientWidth && box.scrollWidth > box.clientWidth + 1)
+    .map(box => `${box.scrollWidth} > ${box.clientWidth}: ${box.textContent.trim().slice(0, 60)}`);
+}"""
+UNNUMBERED = """() => [...document.querySelectorAll('article .picture-box')]
+  .filter(box => !box.closest('figure')?.querySelector('.caption-number')).map(box => box.innerHTML.slice(0, 80))"""
+
 
 PARTS = 2  # for two processes
 
@@ -54,5 +64,8 @@ def test_every_page_is_whole_and_readable_without_a_network(part, visit, pages, 
             page.set_viewport_size({"width": 390, "height": 844})
             with subtests.test(f"{name}: telephone"):
                 assert page.evaluate("document.documentElement.scrollWidth") <= 390, page.evaluate(TOO_WIDE)
+            page.set_viewport_size({"width": 1280, "height": 800})
+            with subtests.test(f"{name}: nothing scrolls sideways, pictures are numbered"):
+                assert page.evaluate(SCROLLS) + page.evaluate(UNNUMBERED) == []
     assert len(pages) > 10
     assert formulas > 20 / PARTS
