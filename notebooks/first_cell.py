@@ -20,9 +20,13 @@ SOURCE = """import sys
 
 if "google.colab" in sys.modules:  # Google Colab lacks the book's package; anywhere else this does nothing
     !git clone --quiet --depth 1 https://github.com/{repository} /content/book
-    %pip install --quiet --ignore-requires-python --editable /content/book
+    # the book's versions of everything but Colab's own notebook programs
+    !grep -viE "{theirs}" /content/book/constraints.txt > /content/constraints.txt
+    %pip install --quiet --constraint /content/constraints.txt --editable "/content/book[chapters]"
     sys.path.insert(0, "/content/book")
     %cd -q /content/book/notebooks"""
+
+THEIRS = "^(ipy|jupyter|notebook|nb|widgetsnb|tornado|traitlets|pyzmq|prompt)"
 
 
 def source(repository: str) -> str:
@@ -35,7 +39,7 @@ def source(repository: str) -> str:
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise ValueError(f"the repository is {repository!r}, expected OWNER/NAME")
-    return SOURCE.format(repository=repository)
+    return SOURCE.format(repository=repository, theirs=THEIRS)
 
 
 def with_first_cell(notebook: NotebookNode, repository: str) -> NotebookNode:

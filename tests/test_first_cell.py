@@ -1,7 +1,9 @@
 """The first cell of a chapter: nothing outside Colab, an installation there, and pairs that stay in step."""
 
+import re
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 
 import jupytext
@@ -9,7 +11,7 @@ import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from notebooks.first_cell import TAG, source, with_first_cell, write
+from notebooks.first_cell import TAG, THEIRS, source, with_first_cell, write
 
 pytestmark = pytest.mark.slow
 
@@ -40,9 +42,22 @@ def test_on_colab_it_fetches_the_repository_installs_the_package_and_finds_it(sh
     shell, asked = shell
     monkeypatch.setitem(sys.modules, "google.colab", object())
     shell.run_cell(source("some/book")).raise_error()
-    assert [line.split()[0] for line in asked] == ["git", "pip", "cd"]
-    assert "github.com/some/book /content/book" in asked[0] and "install" in asked[1]
-    assert sys.path[0] == "/content/book" and asked[2].endswith("/content/book/notebooks")
+    assert [line.split()[0] for line in asked] == ["git", "grep", "pip", "cd"]
+    assert "github.com/some/book /content/book" in asked[0]
+    assert "--constraint /content/constraints.txt" in asked[2] and "[chapters]" in asked[2]
+    assert sys.path[0] == "/content/book" and asked[3].endswith("/content/book/notebooks")
+
+
+def test_colab_keeps_its_own_notebook_programs_and_takes_the_other_versions_of_the_book():
+    pins = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    kept = {line.split("==")[0].lower() for line in pins if not re.match(THEIRS, line, re.IGNORECASE)}
+    assert {"torch", "flwr", "transformers", "peft", "numpy", "pandas", "anywidget", "ray"} <= kept
+    assert not {"ipython", "ipykernel", "ipywidgets", "jupyter_client", "tornado"} & kept
+
+
+def test_the_extra_for_chapters_has_what_they_import_and_nothing_to_build_or_test():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert set(extras["chapters"]) < set(extras["book"]) and not set(extras["chapters"]) & set(extras["test"])
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)

@@ -1,4 +1,4 @@
-"""A class's data without a network: packed from a mirror or in the form of the hub, unpacked, and read by the package."""
+"""A class's data without a network: packed from a mirror or in the form of the hub, unpacked, and read again."""
 
 import json
 import shutil
@@ -68,7 +68,7 @@ def test_languages_can_be_chosen(mirror, tmp_path):
 
 
 def test_a_mirror_without_the_corpus_says_what_is_there(mirror, tmp_path):
-    with pytest.raises(FedPromptError, match="no folder 'masakhanews' in .*; there is own"):
+    with pytest.raises(FedPromptError, match="there is own"):
         pack.make(tmp_path / "a.zip", mirror, ["masakhanews"])
     with pytest.raises(FedPromptError, match="where no folder is"):
         pack.make(tmp_path / "a.zip", tmp_path / "nowhere")

@@ -24,7 +24,7 @@ FOUND = {
     r"\bfed|\ball shared": "rounds",
 }
 """What a setting's label says of it; the first that is found decides."""
-LINES = {r"\bridge\b|^alone$|^together": "--", r"class means": "-."}
+LINES = {r"\bridge\b": "--", r"class means": "-."}
 
 
 def who(label: str) -> str | None:

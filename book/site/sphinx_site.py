@@ -23,6 +23,7 @@ from book.site.pictures import box_pictures
 from book.site.progress import Progress, add_progress
 from book.site.questions import OutcomeMap, add_questions
 from book.site.results_files import ResultsFiles, write_files
+from book.site.run_links import add_run_links
 from book.site.slides import write_slides
 from book.site.tables import mend_tables
 from book.site.vendor import MATHJAX, NotVendored, put_mathjax, vendored
@@ -93,7 +94,11 @@ def setup(app):
     app.connect("build-finished", add_results)
     app.connect("build-finished", mend_pages)
     app.connect("build-finished", keep_icons_in_use)
-    if text := os.environ.get("BOOK_REPOSITORY"):
+    text = os.environ.get("BOOK_REPOSITORY")
+    address = Repository.parse(text).address if text else ""
+    run_here = lambda app, page, _template, context, _tree: add_run_links(app, page, context, address, COLAB_BRANCH)  # noqa: E731
+    app.connect("html-page-context", run_here)
+    if text:
         repository = Repository.parse(text)
         app.setup_extension("sphinx_sitemap")
         app.setup_extension("sphinxext.opengraph")
