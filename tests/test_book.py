@@ -134,13 +134,13 @@ def test_buttons_lead_to_files_of_the_repository(published):
     assert f"{SOURCE}/edit/main/book/intro.md" in links(published, "book/intro")
 
 
-def test_each_chapter_says_where_it_runs(published, pages):
+def test_each_chapter_says_where_it_runs(published, built):
     for name in some_chapters():
-        for folder, places in ((pages, 1), (published, 4)):
+        for folder, places in ((built, 1), (published, 4)):
             (line,) = re.findall('</h1><p class="fp-run">(.*?)</p>', (folder / f"{name}.html").read_text())
             assert line.startswith("<strong>Run this chapter</strong>") and line.count("<a href=") == places
             assert '../book/students.html#install">on your own machine' in line
-    assert 'id="install"' in (pages / "book/students.html").read_text()
+    assert 'id="install"' in (built / "book/students.html").read_text()
 
 
 def test_the_sitemap_names_every_page_of_the_table_of_contents(published):

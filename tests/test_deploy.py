@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -103,13 +104,21 @@ def test_rows_are_faults_that_can_be_done_again():
     assert names and names == [name for name in FAULTS if name in names]
 
 
-def of_flower(before: set[int]) -> list[str]:
-    """Processes of Flower that were not there before, once they have had ten seconds to end."""
+MARK = "FEDPROMPT_TEST_OF_NOTHING_LEFT"
+
+
+def of_flower(folder: Path) -> list[str]:
+    """Flower's processes that inherited a test's mark, once they have had ten seconds to end; others run their own."""
+    left = []
     for _ in range(50):
-        found = [p for p in psutil.process_iter(["cmdline", "status"]) if p.pid not in before]
-        lines = [" ".join(p.info["cmdline"] or ()) for p in found if p.info["status"] != psutil.STATUS_ZOMBIE]
-        if not (left := [line for line in lines if "flower-" in line or "flwr" in line]):
-            return []
+        left = []
+        for each in psutil.process_iter(["cmdline", "status"]):
+            line = " ".join(each.info["cmdline"] or ())
+            with suppress(psutil.Error):
+                of_ours = each.environ().get(MARK) == str(folder) and each.info["status"] != psutil.STATUS_ZOMBIE
+                left += [line] if of_ours and ("flower-" in line or "flwr" in line) else []
+        if not left:
+            break
         time.sleep(0.2)
     return left
 
@@ -117,7 +126,8 @@ def of_flower(before: set[int]) -> list[str]:
 @pytest.mark.slow
 def test_it_gives_the_scores_of_the_grid_and_leaves_nothing(tmp_path, tiny_backbone, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    data, before = write_folders(tmp_path / "data", ("en", "cy")), {p.pid for p in psutil.process_iter()}
+    data = write_folders(tmp_path / "data", ("en", "cy"))
+    monkeypatch.setenv(MARK, str(tmp_path))
     own = {"task": "own", "languages": ("en", "cy"), "data_dir": str(data), "backbone": str(tiny_backbone)}
     config, heard = fp.RunConfig(**own, **SIZES), []
     here = fp.load_record(fp.run(config, tmp_path / "here"))
@@ -129,12 +139,13 @@ def test_it_gives_the_scores_of_the_grid_and_leaves_nothing(tmp_path, tiny_backb
     assert there["data_digest"] == here["data_digest"] and there["runtime"] == "flower"
     assert len([line for line in heard if line.startswith("$ flower-supernode")]) == 2
     assert fp.classify(fp.load_adapter(tmp_path / "adapter"), ["play some music"])[0].label in here["labels"]
-    assert not of_flower(before)
+    assert not of_flower(tmp_path)
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_everything(tmp_path):
-    data, before = write_folders(tmp_path / "data", ("en", "cy")), {p.pid for p in psutil.process_iter()}
+def test_ctrl_c_ends_everything(tmp_path, monkeypatch):
+    data = write_folders(tmp_path / "data", ("en", "cy"))
+    monkeypatch.setenv(MARK, str(tmp_path))
     command = [sys.executable, "-m", "fedprompt_helpers", "deploy-local", "--task", "own", "--data-dir", str(data)]
     command += ["--languages", "en,cy", "--output", str(tmp_path / "runs")]
     attend = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
@@ -145,7 +156,7 @@ def test_ctrl_c_ends_everything(tmp_path):
                 break
         assert "goes on after the last finished round" in (running.stderr.read() if running.stderr else "")
     assert running.returncode == 130
-    assert not of_flower(before)
+    assert not of_flower(tmp_path)
 
 
 @pytest.mark.slow
