@@ -38,7 +38,7 @@ class Adapter(NamedTuple):
     labels: tuple[str, ...]
     label_sets: dict[str, list[str]]  # by language
     pairs: bool  # whether an example is a pair of texts
-    kind: str  # of task
+    kind: str = "text"  # of task
 
 
 class Guess(NamedTuple):

@@ -61,10 +61,10 @@ def available_languages(name: str, data_dir: str | Path | None = None, **named: 
 
     Of own data `named` says what is called otherwise, as for ``load_task``.
     """
-    corpus = corpus_of(name)
+    corpus, task = corpus_of(name), {"task": name}
     folder = find_folder(corpus, data_dir)
     if corpus.task in OWN and folder:
-        return own.languages(folder, asked_of(Data(task=name, **named)))
+        return own.languages(folder, asked_of(Data(**task | named)))
     return tuple(corpus.rows) if folder is None or corpus.packaged else _languages_in(corpus, folder)
 
 
