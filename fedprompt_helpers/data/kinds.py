@@ -107,7 +107,7 @@ def from_hub(kind: str, columns: dict[str, list], names: Sequence[str]) -> dict[
         kept = [[i for i, word in enumerate(words) if word.strip()] for words in columns["text"]]
         given = zip(columns["text"], kept, strict=True)
         words = [" ".join(["".join(row[i].split()) for i in at]) for row, at in given]
-        tags = [" ".join([names[row[i]] for i in at]) for row, at in zip(columns["label"], kept, strict=True)]
+        tags = [" ".join([str(names[row[i]]) for i in at]) for row, at in zip(columns["label"], kept, strict=True)]
         return {"text": words, "label": tags}
     if kind == "span":
         given = zip(columns["text"], columns["text_pair"], columns["label"], strict=True)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..checks import OWN
 from ..config import Data, RunConfig
@@ -61,10 +61,10 @@ def available_languages(name: str, data_dir: str | Path | None = None, **named: 
 
     Of own data `named` says what is called otherwise, as for ``load_task``.
     """
-    corpus, task = corpus_of(name), {"task": name}
+    corpus, asked = corpus_of(name), cast(Any, {"task": name} | named)
     folder = find_folder(corpus, data_dir)
     if corpus.task in OWN and folder:
-        return own.languages(folder, asked_of(Data(**task | named)))
+        return own.languages(folder, asked_of(Data(**asked)))
     return tuple(corpus.rows) if folder is None or corpus.packaged else _languages_in(corpus, folder)
 
 
