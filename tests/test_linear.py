@@ -58,6 +58,17 @@ def test_the_head_reads_the_mean_of_the_texts_vectors_alone(method, split, tiny_
         assert predict(model, data)[0] == pytest.approx(expected, abs=1e-4)
 
 
+def test_vectors_of_one_precision_are_not_remembered_for_another(split, tiny_backbone):
+    found = {}
+    for dtype in (torch.bfloat16, torch.float32):
+        model, tokenizer = load_backbone(tiny_backbone, num_labels=12, dtype=dtype, pooling="mean")
+        model = prepare(model, "head")
+        torch.nn.init.normal_(model.classifier.out_proj.weight, generator=torch.Generator().manual_seed(0))
+        found[dtype] = predict(model, encode(split, tokenizer))[0]
+    assert found[torch.bfloat16] != pytest.approx(found[torch.float32], abs=1e-5)
+    assert found[torch.bfloat16] == pytest.approx(found[torch.float32], abs=0.3)
+
+
 @pytest.mark.parametrize("method", ["head", "p-tuning", "prefix-tuning", "lora", "full"])
 def test_every_method_learns_with_a_linear_head(method, split, tiny_backbone):
     model, tokenizer = load_backbone(tiny_backbone, num_labels=12, pooling="mean")

@@ -82,6 +82,7 @@ def setup(app):
     app.add_directive("progress", Progress)
     app.add_directive("outcome-map", OutcomeMap)
     app.add_directive("results-files", ResultsFiles)
+    app.setup_extension("sphinx.ext.autodoc")  # its events
     app.connect("autodoc-process-signature", write_signature)
     app.connect("autodoc-process-docstring", join_description, priority=600)  # after napoleon
     app.connect("html-page-context", add_questions)  # before the box of what is done

@@ -140,16 +140,16 @@ def _mean(output: BaseModelOutput, mask: torch.Tensor, head) -> BaseModelOutput:
     return BaseModelOutput(last_hidden_state=(vectors * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True))
 
 
-_KNOWN: dict[
-    tuple, dict
-] = {}  # by backbone, data type and pooling: token ids to their vectors, or to the mean of these
+# By backbone, data type and pooling: token ids to their vectors, or to the mean of these.
+_KNOWN: dict[tuple, dict] = {}
 MOST_KNOWN = 8_000  # texts whose vectors are all kept: some 35 kB each
 
 
 def remember(model: torch.nn.Module, *, pooled: bool) -> None:
     """Let an encoder that nothing before the head changes compute each text once in a process, not once an epoch."""
     encoder = model.base_model
-    compute, known = encoder.forward, _KNOWN.setdefault((model.config.name_or_path, model.dtype, pooled), {})
+    kind = model.config.name_or_path, next(encoder.parameters()).dtype, pooled  # the head has a data type of its own
+    compute, known = encoder.forward, _KNOWN.setdefault(kind, {})
 
     def look_up(input_ids: torch.Tensor, attention_mask: torch.Tensor, **named) -> BaseModelOutput:
         texts = [tuple(row[kept.bool()].tolist()) for row, kept in zip(input_ids, attention_mask, strict=True)]
