@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pandas as pd
-from scipy import stats
+
+from book.research.evidence import interval
 
 FOLDER = Path("book/results/beyond")
 COLUMNS = ["task", "method", "budget", "setting", "seed", "language", "f1", "accuracy", "floor_f1", "floor_accuracy"]
@@ -25,12 +26,6 @@ def scores(folder: Path = FOLDER) -> pd.DataFrame:
     return table.sort_values(COLUMNS[:6], ignore_index=True)
 
 
-def interval(values: pd.Series) -> tuple[float, float, float]:
-    """Return a mean over seeds with its 95% interval by Student's t."""
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std() / len(values) ** 0.5
-    return values.mean(), values.mean() - half, values.mean() + half
-
-
 def gains(table: pd.DataFrame) -> pd.DataFrame:
     """Say what a federation gives over training alone, the head alone, by budget; ``fall`` is against 256 sentences."""
     names = table[(table["task"] == "masakhaner2") & (table["method"] == "head")]
@@ -38,7 +33,9 @@ def gains(table: pd.DataFrame) -> pd.DataFrame:
     gain, rows = means["federated"] - means["local"], []
     for budget in gain.index.unique("budget"):
         fall = (gain[budget] - gain[256]).dropna()
-        rows.append([budget, len(gain[budget]), *interval(gain[budget]), *interval(fall)])
+        rows.append(
+            [budget, len(gain[budget]), gain[budget].mean(), *interval(gain[budget]), fall.mean(), *interval(fall)]
+        )
     parts = ("gain", "gain_low", "gain_high", "fall", "fall_low", "fall_high")
     return pd.DataFrame(rows, columns=["budget", "seeds", *parts])
 

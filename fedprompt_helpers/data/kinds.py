@@ -116,33 +116,20 @@ def from_hub(kind: str, columns: dict[str, list], names: Sequence[str]) -> dict[
     return {name: [(value or "").strip() for value in values] for name, values in columns.items()}
 
 
-def entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
-    """Return type, first word and end of each entity; as in seqeval, an I- after O or another type begins one."""
-    found, before = [], "O"
-    for i, tag in enumerate(tags):
-        if tag[0] == "B" or (tag[0] == "I" and before[2:] != tag[2:]):
-            found.append([tag[2:], i, i + 1])
-        elif tag[0] == "I":
-            found[-1][2] = i + 1
-        before = tag
-    return {(kind, start, end) for kind, start, end in found}
-
-
 def entity_scores(truth: Sequence[Sequence[str]], guesses: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Score whole entities, by seqeval's rules: F1 over all, its mean over types, of each type; and share of words."""
-    counts: dict[str, Counter] = {"true": Counter(), "said": Counter(), "both": Counter()}
-    for ours, theirs in zip(map(entities, truth), map(entities, guesses), strict=True):
-        for name, found in (("true", ours), ("said", theirs), ("both", ours & theirs)):
-            counts[name].update(kind for kind, *_ in found)
-    kinds = sorted({*counts["true"], *counts["said"]})
-    sums = {x: counts["true"][x] + counts["said"][x] for x in kinds}
-    by_type = {f"f1_{x}": 2 * counts["both"][x] / sums[x] for x in kinds}
-    pairs = [pair for row in zip(truth, guesses, strict=True) for pair in zip(*row, strict=True)]
+    """Score whole entities by seqeval: F1 over all, its mean over types, and of each type; and the share of words."""
+    from seqeval.metrics import classification_report
+
+    rows, averages = [[*row] for row in truth], {}
+    pairs = [pair for row in zip(rows, guesses, strict=True) for pair in zip(*row, strict=True)]
+    if any(tag != "O" for pair in pairs for tag in pair):
+        averages = classification_report(rows, [[*row] for row in guesses], output_dict=True, zero_division=0)
+    f1 = {name: float(one["f1-score"]) for name, one in averages.items()}
     return {
         "accuracy": sum(a == b for a, b in pairs) / len(pairs),
-        "macro_f1": sum(by_type.values()) / max(1, len(kinds)),
-        "entity_f1": 2 * counts["both"].total() / max(1, sum(sums.values())),
-        **by_type,
+        "macro_f1": f1.get("macro avg", 0.0),
+        "entity_f1": f1.get("micro avg", 0.0),
+        **{f"f1_{name}": value for name, value in f1.items() if not name.endswith(" avg")},
     }
 
 

@@ -167,7 +167,7 @@ def scores_of(data: Encoded, logits: Sequence[np.ndarray], loss: float) -> dict[
     else:
         macro_f1 = f1_score(data.labels, guesses, labels=np.unique(data.labels), average="macro", zero_division=0)
         found = {"accuracy": float((data.labels == guesses).mean()), "macro_f1": float(macro_f1)}
-    return {"loss": loss, "accuracy": 0.0, "macro_f1": 0.0, "examples": len(guesses)} | found
+    return {"loss": loss, **found, "examples": len(guesses)}
 
 
 def said(data: Encoded, logits: Sequence[np.ndarray]) -> list[tuple[str, float]]:
