@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from book.tools import pack
-from fedprompt_helpers.data import loading
+from fedprompt_helpers.data import kinds, loading
 from fedprompt_helpers.data.corpora import CORPORA
 from fedprompt_helpers.data.tasks import load_task
 from fedprompt_helpers.errors import FedPromptError
@@ -146,3 +146,16 @@ def test_the_command_ends_with_one_line(mirror, tmp_path):
     assert made.returncode == 0 and "6 files" in made.stdout
     failed = subprocess.run([*command, "unpack", str(mirror)], cwd=ROOT, capture_output=True, text=True)
     assert failed.returncode == 2 and failed.stderr.count("\n") == 1 and failed.stderr.startswith("pack: ")
+
+
+def test_sentences_and_questions_are_written_as_they_are_read():
+    sentences = {"text": ["Amina lives in Kano", "Juma left"], "label": ["B-PER O O B-LOC", "B-PER O"]}
+    read = [row.cells for row in kinds.conll("a.txt", pack.conll_of(sentences), strict=True)]
+    assert read == [dict(zip(sentences, row, strict=True)) for row in zip(*sentences.values(), strict=True)]
+    context = 'The "old" mill stands by the river. It was built in 1872.'
+    rows = [("When?", context, "52:56"), ("Where?", context, "22:34 18:34"), ("Who?", context, "-")]
+    questions: dict[str, list[str]] = dict(
+        zip(("text", "text_pair", "label"), map(list, zip(*rows, strict=True)), strict=True)
+    )
+    read = [tuple(row.cells[name] for name in questions) for row in kinds.squad("a.json", pack.squad_of(questions))]
+    assert read == rows

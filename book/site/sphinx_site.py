@@ -97,7 +97,10 @@ def setup(app):
     app.connect("build-finished", keep_icons_in_use)
     text = os.environ.get("BOOK_REPOSITORY")
     address = Repository.parse(text).address if text else ""
-    run_here = lambda app, page, _template, context, _tree: add_run_links(app, page, context, address, COLAB_BRANCH)  # noqa: E731
+
+    def run_here(app, pagename: str, _template, context: dict, _tree) -> None:
+        add_run_links(app, pagename, context, address, COLAB_BRANCH)
+
     app.connect("html-page-context", run_here)
     if text:
         repository = Repository.parse(text)

@@ -20,7 +20,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fedprompt_helpers.data.corpora import CORPORA, Corpus
+from fedprompt_helpers.data.kinds import places
 from fedprompt_helpers.data.loading import download
+from fedprompt_helpers.data.tables import Columns
 from fedprompt_helpers.errors import FedPromptError, check_choice, last_line
 from fedprompt_helpers.files import cache_root, whole
 
@@ -35,7 +37,7 @@ LICENCES = {  # of a folder: where it comes from, and under which licence, as it
     "xquad": "Artetxe et al. 2020, google-deepmind/xquad; CC BY-SA 4.0",
 }
 USUAL = ("masakhanews", "afrisenti")  # what chapters 7 to 13 run on, beside the voice commands of the package
-MORE = ("masakhaner2", "xquad")  # of chapter 14; from a mirror alone
+MORE = ("masakhaner2", "xquad")  # of chapter 14, whose cells need none of it; packed if a mirror has it, or if named
 FILES = (".tsv", ".txt", ".json", ".jsonl", ".csv")
 
 
@@ -153,13 +155,17 @@ def _is_of(language: str, name: str) -> bool:
 def write_mirror(corpus: Corpus, language: str, folder: Path) -> Iterator[tuple[Path, str]]:
     """Fetch one language from the hub and write its files as a mirror has them."""
     for split, columns in download(corpus, language).items():
+        name = f"{corpus.folder}/{corpus.file.format(language=language, split=split)}"
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if corpus.kind != "text":
+            path.write_text((conll_of if corpus.kind == "tokens" else squad_of)(columns), "utf-8")
+            yield path, name
+            continue
         names = {ours: corpus.columns[ours].format(language=language) for ours in columns}
         rows: list[list[Any]] = [list(row) for row in zip(*columns.values(), strict=True)]
         if not corpus.quoted:  # then a field may hold neither tabs nor line breaks
             rows = [[" ".join(str(cell).split()) for cell in row] for row in rows]
-        name = f"{corpus.folder}/{corpus.file.format(language=language, split=split)}"
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", encoding="utf-8", newline="") as file:
             quoting = csv.QUOTE_MINIMAL if corpus.quoted else csv.QUOTE_NONE
             writer = csv.writer(
@@ -167,6 +173,23 @@ def write_mirror(corpus: Corpus, language: str, folder: Path) -> Iterator[tuple[
             )
             writer.writerows([list(names.values())] * corpus.header + rows)
         yield path, name
+
+
+def conll_of(columns: Columns) -> str:
+    """Write sentences as a CoNLL file: a word and its tag a line, an empty line between sentences."""
+    given = zip(columns["text"], columns["label"], strict=True)
+    rows = (zip(text.split(), label.split(), strict=True) for text, label in given)
+    return "\n\n".join("\n".join(f"{word} {tag}" for word, tag in row) for row in rows) + "\n"
+
+
+def squad_of(columns: Columns) -> str:
+    """Write questions as SQuAD does, each context once, in the order of the contexts."""
+    paragraphs: dict[str, list[dict]] = {}
+    for question, label, context in zip(columns["text"], columns["label"], columns["text_pair"], strict=True):
+        given = [{"text": context[start:end], "answer_start": start} for start, end in places(label)]
+        paragraphs.setdefault(context, []).append({"question": question, "answers": given})
+    made = [{"context": context, "qas": asked} for context, asked in paragraphs.items()]
+    return json.dumps({"data": [{"paragraphs": made}]}, ensure_ascii=False)
 
 
 def _add(pack: zipfile.ZipFile, sums: dict[str, str], path: Path, name: str) -> None:

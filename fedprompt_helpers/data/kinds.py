@@ -11,7 +11,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ..errors import FedPromptError
 from .readers import Reader, Row
@@ -120,11 +120,12 @@ def entity_scores(truth: Sequence[Sequence[str]], guesses: Sequence[Sequence[str
     """Score whole entities by seqeval: F1 over all, its mean over types, and of each type; and the share of words."""
     from seqeval.metrics import classification_report
 
-    rows, averages = [[*row] for row in truth], {}
+    rows: list[list[str]] = [[*row] for row in truth]
+    report, options = {}, cast(Any, {"output_dict": True, "zero_division": 0})
     pairs = [pair for row in zip(rows, guesses, strict=True) for pair in zip(*row, strict=True)]
     if any(tag != "O" for pair in pairs for tag in pair):
-        averages = classification_report(rows, [[*row] for row in guesses], output_dict=True, zero_division=0)
-    f1 = {name: float(one["f1-score"]) for name, one in averages.items()}
+        report = cast(dict, classification_report(rows, [[*row] for row in guesses], **options))
+    f1 = {name: float(one["f1-score"]) for name, one in report.items()}
     return {
         "accuracy": sum(a == b for a, b in pairs) / len(pairs),
         "macro_f1": f1.get("macro avg", 0.0),
